@@ -1,0 +1,78 @@
+//! What can stop the load generator itself: one closed list, each with what was being done.
+//!
+//! A refused message or a lost connection is not in here: those are results that are counted and
+//! reported. Never holds text that a peer sent, except the line of a ledger that is not one.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// What can stop a command.
+#[derive(Debug)]
+pub enum Error {
+    File {
+        path: PathBuf,
+        source: io::Error,
+    },
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    Connect {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    LedgerLine {
+        path: PathBuf,
+        line: usize,
+        text: String,
+    },
+    Process {
+        pid: u32,
+        source: io::Error,
+    },
+    Command {
+        program: String,
+        source: io::Error,
+    },
+    Signals(io::Error),
+    Executor(String),
+}
+
+impl Error {
+    /// An error about a file, for `map_err`.
+    pub fn file(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
+        move |source| Error::File {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::File { path, source } => write!(out, "{}: {source}", path.display()),
+            Error::Listen { address, source } => {
+                write!(out, "cannot listen on {address}: {source}")
+            }
+            Error::Connect { address, source } => {
+                write!(out, "cannot connect to {address}: {source}")
+            }
+            Error::LedgerLine { path, line, text } => {
+                write!(
+                    out,
+                    "{}:{line}: not a ledger line: {text:?}",
+                    path.display()
+                )
+            }
+            Error::Process { pid, source } => write!(out, "process {pid}: {source}"),
+            Error::Command { program, source } => write!(out, "cannot run {program}: {source}"),
+            Error::Signals(source) => write!(out, "cannot wait for signals: {source}"),
+            Error::Executor(what) => write!(out, "cannot start the io_uring executor: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

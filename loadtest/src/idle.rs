@@ -1,0 +1,143 @@
+//! `baton-load idle`: how many sessions a relay can hold that do nothing, and at what price.
+//!
+//! Plain blocking sockets, one after the other: nothing here is under load but the relay's memory.
+//! Source addresses are spread over 127.0.0.2 to 127.0.0.250, because one pair of addresses has
+//! only as many ports as the kernel hands out (28,000).
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::error::Error;
+use crate::kernel;
+use crate::loopback::Loopback;
+use crate::process::{self, Memory};
+
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+const REPLY_MAX: Duration = Duration::from_secs(10);
+/// Descriptors besides the sessions'.
+const OTHER_FILES: u64 = 64;
+/// First and last host part of the source addresses in 127.0.0.0/24.
+const SOURCES: std::ops::RangeInclusive<u8> = 2..=250;
+
+/// What to hold.
+#[derive(Clone, Debug)]
+pub struct Idle {
+    pub to: Loopback,
+    pub sessions: usize,
+    pub hold: Duration,
+    pub pid: Option<u32>,
+}
+
+/// Returns whether all sessions were established and stayed open.
+pub fn run(idle: &Idle) -> Result<bool, Error> {
+    let limit = kernel::raise_open_files(idle.sessions as u64 + OTHER_FILES);
+    if limit < idle.sessions as u64 + OTHER_FILES {
+        eprintln!("baton-load: only {limit} open files are allowed here");
+    }
+    let before = idle.pid.map(process::memory).transpose()?;
+    let start = Instant::now();
+    let mut held = Vec::with_capacity(idle.sessions);
+    let mut refused = None;
+    while held.len() < idle.sessions && refused.is_none() {
+        match open(idle.to, held.len()) {
+            Ok(stream) => held.push(stream),
+            Err(error) => refused = Some(error),
+        }
+    }
+    println!(
+        "idle: established={} of {} in {:.2} s",
+        held.len(),
+        idle.sessions,
+        start.elapsed().as_secs_f64()
+    );
+    if let Some(error) = &refused {
+        println!("idle: stopped by: {error}");
+    }
+    std::thread::sleep(idle.hold);
+    let open = held.iter().filter(|stream| is_open(stream)).count();
+    println!("idle: still_open={open} after {} s", idle.hold.as_secs());
+    if let (Some(pid), Some(before)) = (idle.pid, before) {
+        println!("{}", memory_line(&before, &process::memory(pid)?, open));
+    }
+    Ok(open == idle.sessions)
+}
+
+fn memory_line(before: &Memory, after: &Memory, sessions: usize) -> String {
+    let each = |before: u64, after: u64| (after as f64 - before as f64) / sessions.max(1) as f64;
+    format!(
+        "idle: rss_before={} rss_after={} bytes_per_session={:.0} (anonymous {:.0})",
+        before.resident,
+        after.resident,
+        each(before.resident, after.resident),
+        each(before.anonymous, after.anonymous),
+    )
+}
+
+/// One session, up to the answer to `EHLO`.
+fn open(to: Loopback, number: usize) -> io::Result<TcpStream> {
+    let address = to.address();
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if let SocketAddr::V4(_) = address {
+        socket.bind(&SocketAddr::new(source(number), 0).into())?;
+    }
+    socket.connect_timeout(&address.into(), CONNECT_MAX)?;
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(REPLY_MAX))?;
+    let mut lines = BufReader::with_capacity(1024, &stream);
+    expect(&mut lines, "220")?;
+    (&stream).write_all(b"EHLO idle.test\r\n")?;
+    expect(&mut lines, "250")?;
+    drop(lines);
+    Ok(stream)
+}
+
+fn source(number: usize) -> IpAddr {
+    let hosts = usize::from(SOURCES.end() - SOURCES.start()) + 1;
+    let host = SOURCES.start() + (number % hosts) as u8;
+    IpAddr::V4(Ipv4Addr::new(127, 0, 0, host))
+}
+
+/// Reads a whole reply, which must have this code.
+fn expect(lines: &mut impl BufRead, code: &str) -> io::Result<()> {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        let read = lines.read_line(&mut line).map_err(name_silence)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if !line.starts_with(code) {
+            let text = format!("{code} was expected: {:?}", line.trim_end());
+            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, text));
+        }
+        if line.as_bytes().get(3) != Some(&b'-') {
+            return Ok(());
+        }
+    }
+}
+
+/// A read that timed out is reported as one that would block, which says nothing to a person.
+fn name_silence(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            let text = format!("no reply for {} s", REPLY_MAX.as_secs());
+            io::Error::new(io::ErrorKind::TimedOut, text)
+        }
+        _ => error,
+    }
+}
+
+/// Open means that there is nothing to read: neither an end nor a farewell.
+fn is_open(stream: &TcpStream) -> bool {
+    let quiet = stream
+        .set_nonblocking(true)
+        .and_then(|()| stream.peek(&mut [0]));
+    matches!(quiet, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}

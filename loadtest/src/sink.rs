@@ -1,0 +1,266 @@
+//! `baton-load sink`: the server that accepts everything and keeps books of it.
+//!
+//! One executor, a task per connection around the pure `Session`. Order of things for one message:
+//! complete, pause (`--delay-ms`), recognised, dumped, entered in the ledger, answered 250. Never
+//! answers 250 for what is not in the ledger; a ledger or dump that cannot be written ends the
+//! sink.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
+use glommio::net::{TcpListener, TcpStream};
+use glommio::timer::sleep;
+use glommio::{LocalExecutorBuilder, Placement, spawn_local};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::error::Error;
+use crate::kernel;
+use crate::ledger::{Ledger, NO_SERIAL, Shape};
+use crate::loopback::Loopback;
+use crate::message::{Identity, recognise};
+use crate::session::{Envelope, Personality, Session, Step};
+use crate::signals::EndRequest;
+
+/// Connections that may wait to be accepted; the kernel lowers it to its own limit.
+const BACKLOG: i32 = 4096;
+/// Attempts to bind an address in use, and the pause between two.
+const BINDS_MAX: u32 = 100;
+const BIND_PAUSE: Duration = Duration::from_millis(20);
+/// One read of a session.
+const READ_BYTES: usize = 32 << 10;
+/// Before the next accept when the process has no descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// What to serve.
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub listen: Loopback,
+    pub personality: Personality,
+    pub delay: Duration,
+}
+
+/// Serves until SIGTERM or SIGINT, then prints the summary.
+pub fn run(service: Service, ledger: Ledger, dump: Option<Dump>) -> Result<(), Error> {
+    let executor = LocalExecutorBuilder::new(Placement::Unbound)
+        .name("sink")
+        .make()
+        .map_err(|error| Error::Executor(error.to_string()))?;
+    executor.run(async move {
+        let address = service.listen.address();
+        let listener = listen(service.listen)
+            .await
+            .map_err(|source| Error::Listen { address, source })?;
+        let bound = listener.local_addr().map_or(address, |bound| bound);
+        let mut end = EndRequest::listen()?;
+        println!("listening {bound}");
+        let books = Rc::new(Books {
+            ledger: RefCell::new(ledger),
+            dump: dump.map(RefCell::new),
+            totals: Cell::new(Totals::default()),
+        });
+        future::or(accept(listener, service, books.clone()), end.wait()).await;
+        // Between two waits of a task a message is either entered and counted or neither, so the
+        // summary agrees with the ledger.
+        println!("{}", books.totals.get().line());
+        Ok(())
+    })
+}
+
+/// Binds, and waits for an address that is only just being given back.
+///
+/// The rings of a killed process are torn down after it is gone, and until then they keep its
+/// sockets: a sink that starts again at once would find its own port taken. `SO_REUSEPORT` is no
+/// way out, it would let the dying listener have a share of the connections.
+async fn listen(listen: Loopback) -> io::Result<TcpListener> {
+    let address = listen.address();
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    let mut attempts = 0;
+    while let Err(error) = socket
+        .bind(&address.into())
+        .and_then(|()| socket.listen(BACKLOG))
+    {
+        attempts += 1;
+        if error.kind() != io::ErrorKind::AddrInUse || attempts == BINDS_MAX {
+            return Err(error);
+        }
+        sleep(BIND_PAUSE).await;
+    }
+    Ok(kernel::adopt_listener(socket))
+}
+
+async fn accept(listener: TcpListener, service: Service, books: Rc<Books>) {
+    for number in 0.. {
+        let stream = loop {
+            match listener.accept().await {
+                Ok(stream) => break stream,
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            }
+        };
+        books.count(|totals| totals.sessions += 1);
+        let (service, books) = (service.clone(), books.clone());
+        spawn_local(async move {
+            // A connection that ends badly is the client's matter: what was answered is entered.
+            let _ = serve(stream, number, &service, &books).await;
+        })
+        .detach();
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    number: u64,
+    service: &Service,
+    books: &Books,
+) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut session = Session::new(service.personality, number);
+    let mut replies = Vec::with_capacity(512);
+    let mut input = vec![0; READ_BYTES];
+    stream.write_all(Session::greeting()).await?;
+    loop {
+        let bytes = stream.read(&mut input).await?;
+        if bytes == 0 {
+            return Ok(());
+        }
+        let mut rest = &input[..bytes];
+        loop {
+            match session.advance(&mut rest, &mut replies) {
+                Step::Idle => break,
+                Step::Message => {
+                    if !service.delay.is_zero() {
+                        flush(&mut stream, &mut replies).await?;
+                        sleep(service.delay).await;
+                    }
+                    let (envelope, content) = session.message();
+                    session.answer(books.enter(envelope, content), &mut replies);
+                }
+                Step::Close => return flush(&mut stream, &mut replies).await,
+            }
+        }
+        flush(&mut stream, &mut replies).await?;
+    }
+}
+
+async fn flush(stream: &mut TcpStream, replies: &mut Vec<u8>) -> io::Result<()> {
+    if !replies.is_empty() {
+        stream.write_all(replies).await?;
+        replies.clear();
+    }
+    Ok(())
+}
+
+/// What the sessions of a sink share.
+struct Books {
+    ledger: RefCell<Ledger>,
+    dump: Option<RefCell<Dump>>,
+    totals: Cell<Totals>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Totals {
+    messages: u64,
+    recipients: u64,
+    corrupt: u64,
+    bytes: u64,
+    sessions: u64,
+}
+
+impl Books {
+    /// Enters one message everywhere; returns its number.
+    fn enter(&self, envelope: &Envelope, content: &[u8]) -> u64 {
+        let seen = recognise(content);
+        let (serial, shape) = match seen.identity {
+            Identity::Whole(serial) => (serial, Shape::Whole),
+            Identity::Corrupt(serial) => (serial, Shape::Corrupt),
+            Identity::Foreign => (NO_SERIAL, Shape::Foreign),
+        };
+        if let Some(dump) = &self.dump {
+            dump.borrow_mut()
+                .write(envelope, content)
+                .unwrap_or_else(|error| give_up(&error));
+        }
+        let mut ledger = self.ledger.borrow_mut();
+        let mut recipients = 0;
+        for recipient in envelope.recipients() {
+            ledger.delivered(serial, recipient, seen.body_crc, shape);
+            recipients += 1;
+        }
+        ledger.commit().unwrap_or_else(|error| give_up(&error));
+        self.count(|totals| {
+            totals.messages += 1;
+            totals.recipients += recipients;
+            totals.corrupt += u64::from(shape == Shape::Corrupt);
+            totals.bytes += content.len() as u64;
+        });
+        self.totals.get().messages
+    }
+
+    fn count(&self, add: impl FnOnce(&mut Totals)) {
+        let mut totals = self.totals.get();
+        add(&mut totals);
+        self.totals.set(totals);
+    }
+}
+
+impl Totals {
+    fn line(&self) -> String {
+        format!(
+            "sink: messages={} recipients={} corrupt={} bytes={} sessions={}",
+            self.messages, self.recipients, self.corrupt, self.bytes, self.sessions
+        )
+    }
+}
+
+/// Books with a gap prove nothing, so the sink ends before it answers.
+fn give_up(error: &io::Error) -> ! {
+    eprintln!("baton-load: a message cannot be entered: {error}");
+    std::process::exit(2);
+}
+
+/// A folder with every message: `NNNNNN.eml` as it came, `NNNNNN.env` with its commands.
+pub struct Dump {
+    folder: PathBuf,
+    last: u64,
+}
+
+impl Dump {
+    /// Goes on after the highest number in the folder.
+    pub fn open(folder: &Path) -> Result<Dump, Error> {
+        std::fs::create_dir_all(folder).map_err(Error::file(folder))?;
+        let entries = std::fs::read_dir(folder).map_err(Error::file(folder))?;
+        let number = |path: PathBuf| path.file_stem()?.to_str()?.parse().ok();
+        let last = entries
+            .filter_map(|entry| number(entry.ok()?.path()))
+            .max()
+            .unwrap_or(0);
+        Ok(Dump {
+            folder: folder.to_owned(),
+            last,
+        })
+    }
+
+    /// The `.eml` appears last and whole, so that whoever waits for it finds both files.
+    fn write(&mut self, envelope: &Envelope, content: &[u8]) -> io::Result<()> {
+        self.last += 1;
+        let name = |ending| self.folder.join(format!("{:06}.{ending}", self.last));
+        let mut commands = envelope.mail_line().to_vec();
+        for line in envelope.recipient_lines() {
+            commands.push(b'\n');
+            commands.extend_from_slice(line);
+        }
+        commands.push(b'\n');
+        std::fs::write(name("env"), commands)?;
+        let mut file = std::fs::File::create(name("part"))?;
+        file.write_all(content)?;
+        std::fs::rename(name("part"), name("eml"))
+    }
+}

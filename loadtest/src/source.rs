@@ -1,0 +1,390 @@
+//! `baton-load send`: sessions that offer messages to a relay and keep books of its answers.
+//!
+//! Closed loop: each session sends its next message when the last one is answered. Open loop
+//! (`--rate`): messages are due at fixed times and a free session takes each, as many at once as
+//! there are sessions. A message whose connection ends before its final reply is `unknown`; another
+//! one, with a serial of its own, is sent in its place. Every message that was begun ends in the
+//! ledger, also when the run is cut short.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use futures_lite::future;
+use glommio::timer::sleep;
+use glommio::{LocalExecutorBuilder, Placement, Task, spawn_local};
+
+use crate::error::Error;
+use crate::ledger::{Fate, Ledger};
+use crate::loopback::Loopback;
+use crate::message::{Framing, Mail, Maker};
+use crate::report::{Report, Since};
+use crate::signals::EndRequest;
+use crate::transaction::{Ended, Pace, Transaction, is_success};
+use crate::wire::Client;
+
+/// Between attempts to connect again.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
+/// How long messages under way may take once the run was asked to end.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How often the run looks whether its sessions have ended; not part of any measured time.
+const END_PERIOD: Duration = Duration::from_millis(10);
+/// How often the watch looks for progress.
+const WATCH_PERIOD: Duration = Duration::from_millis(250);
+
+/// Whether a connection is used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    Session,
+    OneMessage,
+}
+
+/// What to send how.
+#[derive(Clone, Debug)]
+pub struct Load {
+    pub to: Loopback,
+    /// Final replies wanted; `u64::MAX` when only time ends the run.
+    pub messages: u64,
+    pub sessions: usize,
+    pub framing: Framing,
+    pub pace: Pace,
+    pub reuse: Reuse,
+    /// Messages per second of an open loop.
+    pub rate_per_s: Option<f64>,
+    pub duration: Option<Duration>,
+    /// Attempts to connect again before a session gives up.
+    pub reconnects_max: u32,
+    /// The run ends when messages are under way and none is answered for so long.
+    pub stall_max: Duration,
+}
+
+/// Runs the load to its end, or to SIGINT or SIGTERM.
+pub fn run(load: Load, maker: Maker, ledger: Ledger, report: Report) -> Result<Report, Error> {
+    let executor = LocalExecutorBuilder::new(Placement::Unbound)
+        .name("source")
+        .make()
+        .map_err(|error| Error::Executor(error.to_string()))?;
+    executor.run(async move {
+        let mut end = EndRequest::listen()?;
+        let first = match Client::open(load.to).await {
+            Ok(client) => client,
+            Err(source) => {
+                return Err(Error::Connect {
+                    address: load.to.address(),
+                    source,
+                });
+            }
+        };
+        let run = Rc::new(Run::new(load, maker, ledger, report));
+        run.count_connection();
+        let mut first = Some(first);
+        let sessions: Vec<Task<()>> = (0..run.load.sessions)
+            .map(|_| spawn_local(session(run.clone(), first.take())))
+            .collect();
+        let all = async {
+            while run.sessions_open.get() > 0 {
+                sleep(END_PERIOD).await;
+            }
+        };
+        future::or(all, future::or(cut_short(&run, &mut end), stalled(&run))).await;
+        for session in sessions {
+            // Drops what is still under way, which records it as unknown.
+            session.cancel().await;
+        }
+        Ok(run.finish())
+    })
+}
+
+async fn cut_short(run: &Run, end: &mut EndRequest) {
+    end.wait().await;
+    run.ending.set(true);
+    sleep(FAREWELL).await;
+}
+
+/// Returns when nothing has moved for too long.
+async fn stalled(run: &Run) {
+    let mut seen = u64::MAX;
+    let mut since = Instant::now();
+    loop {
+        sleep(WATCH_PERIOD).await;
+        let answered = run.answered.get();
+        if answered != seen || run.under_way.get() == 0 {
+            seen = answered;
+            since = Instant::now();
+        } else if since.elapsed() >= run.load.stall_max {
+            eprintln!(
+                "baton-load: no reply for {} s, giving up",
+                run.load.stall_max.as_secs()
+            );
+            return;
+        }
+    }
+}
+
+/// What the sessions of a run share.
+struct Run {
+    load: Load,
+    maker: Maker,
+    ledger: RefCell<Ledger>,
+    report: RefCell<Report>,
+    start: Instant,
+    /// Messages that sessions have taken on, but for those that ended unknown.
+    claimed: Cell<u64>,
+    /// Open-loop slots that were used, by whatever end.
+    slots: Cell<u64>,
+    next_number: Cell<u64>,
+    answered: Cell<u64>,
+    last_answer: Cell<Instant>,
+    under_way: Cell<u64>,
+    sessions_open: Cell<usize>,
+    ending: Cell<bool>,
+}
+
+impl Run {
+    fn new(load: Load, maker: Maker, ledger: Ledger, report: Report) -> Run {
+        let sessions_open = Cell::new(load.sessions);
+        let start = Instant::now();
+        Run {
+            load,
+            maker,
+            ledger: RefCell::new(ledger),
+            report: RefCell::new(report),
+            start,
+            claimed: Cell::new(0),
+            slots: Cell::new(0),
+            next_number: Cell::new(1),
+            answered: Cell::new(0),
+            last_answer: Cell::new(start),
+            under_way: Cell::new(0),
+            sessions_open,
+            ending: Cell::new(false),
+        }
+    }
+
+    /// Takes on the next message once it is due; `None` when the run has all it needs.
+    async fn claim(&self) -> Option<Option<Instant>> {
+        if self.is_over(Instant::now()) || self.claimed.get() == self.load.messages {
+            return None;
+        }
+        bump(&self.claimed, 1);
+        let Some(rate) = self.load.rate_per_s else {
+            return Some(None);
+        };
+        let slot = self.slots.replace(self.slots.get() + 1);
+        let due = self.start + Duration::from_secs_f64(slot as f64 / rate);
+        let wait = due.saturating_duration_since(Instant::now());
+        if self.is_over(due) {
+            return None;
+        }
+        if !wait.is_zero() {
+            sleep(wait).await;
+        }
+        if self.is_over(due) {
+            None
+        } else {
+            Some(Some(due))
+        }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.ending.get()
+            || self
+                .load
+                .duration
+                .is_some_and(|max| now - self.start >= max)
+    }
+
+    fn count_connection(&self) {
+        self.report.borrow_mut().connections += 1;
+    }
+
+    /// Connects again, patiently; `None` when it stays impossible.
+    async fn connect(&self) -> Option<Client> {
+        for attempt in 0..=self.load.reconnects_max {
+            if attempt > 0 {
+                sleep(RECONNECT_PAUSE).await;
+            }
+            if self.is_over(Instant::now()) {
+                return None;
+            }
+            if let Ok(client) = Client::open(self.load.to).await {
+                self.count_connection();
+                return Some(client);
+            }
+        }
+        None
+    }
+
+    fn finish(&self) -> Report {
+        let mut report = self.report.borrow_mut();
+        report.elapsed = match self.answered.get() {
+            0 => self.start.elapsed(),
+            _ => self.last_answer.get() - self.start,
+        };
+        let empty = Report::new(&report.run_id, report.since);
+        std::mem::replace(&mut report, empty)
+    }
+}
+
+fn bump(counter: &Cell<u64>, by: u64) {
+    counter.set(counter.get() + by);
+}
+
+async fn session(run: Rc<Run>, first: Option<Client>) {
+    /// Also counts down when the task is cancelled.
+    struct Open<'a>(&'a Run);
+    impl Drop for Open<'_> {
+        fn drop(&mut self) {
+            self.0.sessions_open.set(self.0.sessions_open.get() - 1);
+        }
+    }
+    let _open = Open(&run);
+    let mut client = first;
+    let mut mail = Mail::default();
+    let mut transaction = Transaction::default();
+    while let Some(due) = run.claim().await {
+        let connected = match client.take() {
+            Some(client) => Some(client),
+            None => run.connect().await,
+        };
+        let Some(mut connected) = connected else {
+            // The message was not begun; another session may still have a connection for it.
+            run.claimed.set(run.claimed.get() - 1);
+            return;
+        };
+        let ended = one_message(&run, &mut connected, &mut mail, &mut transaction, due).await;
+        match ended {
+            Ok(code) if code == 421 || run.load.reuse == Reuse::OneMessage => {
+                connected.quit().await
+            }
+            Ok(_) => client = Some(connected),
+            Err(_) => run.report.borrow_mut().connections_lost += 1,
+        }
+    }
+    if let Some(client) = client {
+        client.quit().await;
+    }
+}
+
+/// Sends the next message and enters its end; returns the deciding code.
+async fn one_message(
+    run: &Run,
+    client: &mut Client,
+    mail: &mut Mail,
+    transaction: &mut Transaction,
+    due: Option<Instant>,
+) -> io::Result<u16> {
+    let offers = client.offers();
+    let framing = if offers.chunking {
+        run.load.framing
+    } else {
+        Framing::Dots
+    };
+    let pace = if offers.pipelining {
+        run.load.pace
+    } else {
+        Pace::Lockstep
+    };
+    let number = run.next_number.replace(run.next_number.get() + 1);
+    run.maker.fill(number, framing, mail);
+    let under_way = UnderWay::begin(run, mail);
+    let ended = transaction.run(client, mail, framing, pace).await?;
+    let now = Instant::now();
+    run.last_answer.set(now);
+    under_way.end(ended, transaction);
+    if let Some(start) = due.or(ended.offered) {
+        run.report
+            .borrow_mut()
+            .record_latency(now.saturating_duration_since(start));
+    }
+    transaction.close(client, ended).await?;
+    Ok(ended.code)
+}
+
+/// A message that was begun. Dropped without its end, it is entered as unknown: that is what it is
+/// when the connection breaks, and when the run is cut short.
+struct UnderWay<'a> {
+    run: &'a Run,
+    mail: &'a Mail,
+    answered: bool,
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(run: &'a Run, mail: &'a Mail) -> UnderWay<'a> {
+        bump(&run.under_way, 1);
+        UnderWay {
+            run,
+            mail,
+            answered: false,
+        }
+    }
+
+    fn end(mut self, ended: Ended, transaction: &Transaction) {
+        self.answered = true;
+        let codes = transaction
+            .codes
+            .iter()
+            .map(Some)
+            .chain(std::iter::repeat(None));
+        let mut accepted = 0;
+        let mut ledger = self.run.ledger.borrow_mut();
+        for (recipient, own) in self.mail.recipients.iter().zip(codes) {
+            let code = match own {
+                Some(own) if !is_success(*own) => *own,
+                Some(_) | None => ended.code,
+            };
+            accepted += u64::from(is_success(code));
+            ledger.sent(&self.mail.serial, recipient, Fate::Answered(code));
+        }
+        write(&mut ledger);
+        bump(&self.run.answered, 1);
+        let mut report = self.run.report.borrow_mut();
+        report.sent += 1;
+        report.bytes += self.mail.content_bytes as u64;
+        report.recipients_accepted += accepted;
+        match ended.code {
+            200..300 => report.accepted += 1,
+            400..500 => report.deferred += 1,
+            _ => report.rejected += 1,
+        }
+        if report.first_refusal.is_none() && !transaction.refusal.is_empty() {
+            let text = transaction.refusal.escape_ascii().to_string();
+            report.first_refusal = Some(text);
+        }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.run.under_way.set(self.run.under_way.get() - 1);
+        if self.answered {
+            return;
+        }
+        let mut ledger = self.run.ledger.borrow_mut();
+        for recipient in &self.mail.recipients {
+            ledger.sent(&self.mail.serial, recipient, Fate::Unknown);
+        }
+        write(&mut ledger);
+        self.run.claimed.set(self.run.claimed.get() - 1);
+        let mut report = self.run.report.borrow_mut();
+        report.sent += 1;
+        report.unknown += 1;
+    }
+}
+
+/// A ledger with a gap proves nothing, so the run ends where the ledger does.
+fn write(ledger: &mut Ledger) {
+    if let Err(error) = ledger.commit() {
+        eprintln!("baton-load: the ledger cannot be written: {error}");
+        std::process::exit(2);
+    }
+}
+
+/// Where latencies of this load start.
+pub fn latency_start(load: &Load) -> Since {
+    match load.rate_per_s {
+        Some(_) => Since::Due,
+        None => Since::FinalDot,
+    }
+}

@@ -1,0 +1,248 @@
+//! The client half of an SMTP connection: commands out, replies in.
+//!
+//! Owns the socket and what was read from it but not used. Knows how replies end (RFC 5321 4.2.1)
+//! and what the server offers; which command comes next is decided in `source.rs`. A reply longer
+//! than the buffer, or one that is none, ends the connection.
+
+use std::future::poll_fn;
+use std::io::{self, Write};
+use std::pin::Pin;
+
+use futures_lite::{AsyncRead, AsyncWriteExt};
+use glommio::net::TcpStream;
+use memchr::memchr;
+
+use crate::loopback::Loopback;
+
+/// No reply may be longer (all its lines together).
+const REPLY_BYTES_MAX: usize = 16 << 10;
+
+/// A whole reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply<'a> {
+    pub code: u16,
+    /// All lines as they came, without the last line's end.
+    pub text: &'a [u8],
+}
+
+/// What the beginning of some bytes is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Parsed<'a> {
+    Reply { reply: Reply<'a>, bytes: usize },
+    Unfinished,
+    Garbage,
+}
+
+/// What a server offers in answer to `EHLO`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offers {
+    pub pipelining: bool,
+    pub chunking: bool,
+    pub size: bool,
+}
+
+/// One connection that has been greeted.
+pub struct Client {
+    stream: TcpStream,
+    input: Box<[u8]>,
+    used: usize,
+    filled: usize,
+    offers: Offers,
+}
+
+impl Client {
+    /// Connects, waits for the greeting, says `EHLO`.
+    pub async fn open(to: Loopback) -> io::Result<Client> {
+        let stream = TcpStream::connect(to.address()).await?;
+        stream.set_nodelay(true)?;
+        let input = vec![0; REPLY_BYTES_MAX].into_boxed_slice();
+        let offers = Offers {
+            pipelining: false,
+            chunking: false,
+            size: false,
+        };
+        let mut client = Client {
+            stream,
+            input,
+            used: 0,
+            filled: 0,
+            offers,
+        };
+        let greeting = client.reply().await?.code;
+        client.send(b"EHLO load.test\r\n").await?;
+        let hello = client.reply().await?;
+        let offers = Offers::read(hello.text);
+        if greeting != 220 || hello.code != 250 {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionRefused,
+                "not greeted with 220, 250",
+            ));
+        }
+        client.offers = offers;
+        Ok(client)
+    }
+
+    pub fn offers(&self) -> Offers {
+        self.offers
+    }
+
+    pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
+    /// The next reply, which stays valid until the next call.
+    pub async fn reply(&mut self) -> io::Result<Reply<'_>> {
+        let bytes = loop {
+            match parse(&self.input[self.used..self.filled]) {
+                Parsed::Reply { bytes, .. } => break bytes,
+                Parsed::Garbage => return Err(io::ErrorKind::InvalidData.into()),
+                Parsed::Unfinished => self.fill().await?,
+            }
+        };
+        let start = self.used;
+        self.used += bytes;
+        match parse(&self.input[start..self.used]) {
+            Parsed::Reply { reply, .. } => Ok(reply),
+            Parsed::Unfinished | Parsed::Garbage => unreachable!("these bytes were a reply above"),
+        }
+    }
+
+    /// Ends politely; whether the server still answers does not matter.
+    pub async fn quit(mut self) {
+        let _ = self.send(b"QUIT\r\n").await;
+        let _ = self.reply().await;
+    }
+
+    async fn fill(&mut self) -> io::Result<()> {
+        self.input.copy_within(self.used..self.filled, 0);
+        self.filled -= self.used;
+        self.used = 0;
+        let room = &mut self.input[self.filled..];
+        if room.is_empty() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        match poll_fn(|cx| Pin::new(&mut self.stream).poll_read(cx, room)).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            bytes => {
+                self.filled += bytes;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Offers {
+    fn read(hello: &[u8]) -> Offers {
+        let mut offers = Offers {
+            pipelining: false,
+            chunking: false,
+            size: false,
+        };
+        for line in hello.split(|byte| *byte == b'\n').skip(1) {
+            let line = line.get(4..).unwrap_or_default().trim_ascii_end();
+            match line.split(|byte| *byte == b' ').next().unwrap_or_default() {
+                word if word.eq_ignore_ascii_case(b"PIPELINING") => offers.pipelining = true,
+                word if word.eq_ignore_ascii_case(b"CHUNKING") => offers.chunking = true,
+                word if word.eq_ignore_ascii_case(b"SIZE") => offers.size = true,
+                _ => {}
+            }
+        }
+        offers
+    }
+}
+
+/// Finds a reply at the start of `input`.
+pub fn parse(input: &[u8]) -> Parsed<'_> {
+    let mut start = 0;
+    loop {
+        let Some(length) = memchr(b'\n', &input[start..]) else {
+            return Parsed::Unfinished;
+        };
+        let line = &input[start..start + length];
+        let code = line.get(..3).and_then(|code| str::from_utf8(code).ok());
+        let Some(code) = code
+            .and_then(|code| code.parse().ok())
+            .filter(|code| *code >= 200)
+        else {
+            return Parsed::Garbage;
+        };
+        let bytes = start + length + 1;
+        match line.get(3) {
+            Some(b'-') => start = bytes,
+            Some(b' ' | b'\r') | None => {
+                let text = input[..bytes].trim_ascii_end();
+                return Parsed::Reply {
+                    reply: Reply { code, text },
+                    bytes,
+                };
+            }
+            Some(_) => return Parsed::Garbage,
+        }
+    }
+}
+
+/// Adds `line` and CRLF to a buffer.
+pub fn push_line(buffer: &mut Vec<u8>, line: std::fmt::Arguments<'_>) {
+    buffer
+        .write_fmt(line)
+        .expect("writing to memory does not fail");
+    buffer.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_found_at_its_last_byte() {
+        let input = b"250-a.test\r\n250-SIZE 10\r\n250 PIPELINING\r\n354 go\r\n";
+        let first = input.len() - 8;
+        for end in 0..first {
+            assert_eq!(parse(&input[..end]), Parsed::Unfinished, "{end}");
+        }
+        for end in first..input.len() {
+            let reply = Reply {
+                code: 250,
+                text: &input[..first - 2],
+            };
+            assert_eq!(
+                parse(&input[..end]),
+                Parsed::Reply {
+                    reply,
+                    bytes: first
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn odd_replies_are_taken_and_others_are_not() {
+        for good in ["250\r\n", "250 \r\n", "250 ok\n", "599 x\r\n"] {
+            assert!(
+                matches!(parse(good.as_bytes()), Parsed::Reply { .. }),
+                "{good:?}"
+            );
+        }
+        for bad in [
+            "\r\n",
+            "25\r\n",
+            "abc\r\n",
+            "250x\r\n",
+            "100 x\r\n",
+            "+25 x\r\n",
+        ] {
+            assert_eq!(parse(bad.as_bytes()), Parsed::Garbage, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn offers_are_words_of_their_own_lines() {
+        let hello = b"250-CHUNKING.test\r\n250-size 5\r\n250 PIPELINING";
+        let offers = Offers {
+            pipelining: true,
+            chunking: false,
+            size: true,
+        };
+        assert_eq!(Offers::read(hello), offers);
+    }
+}

@@ -1,0 +1,188 @@
+//! What can be asked of `baton` on a command line.
+//!
+//! `run` and `check` read the configuration and say everything that is wrong with it at once, as
+//! `file:line:column: what; allowed: ...`. `queue` asks a running relay over its admin API, which
+//! it finds through the same configuration. `config explain` needs nothing.
+//! Results go to standard output, everything else to standard error. A reader that has seen
+//! enough (`| head`) is no failure.
+
+use baton::config::{Config, ConfigError, explain};
+use baton::control::client::{AdminClient, ClientError};
+use baton::control::{QueueFilter, ROWS_DEFAULT, console};
+use baton::message::MessageId;
+use baton::runtime::{self, Clock};
+use clap::{Args, Subcommand};
+use std::fmt::Display;
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Where a configuration is looked for when none is named; the first that exists.
+const DEFAULT_PATHS: [&str; 2] = ["/etc/baton/baton.toml", "etc/baton.toml"];
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the relay
+    Run {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Validate the configuration, then exit, as `check` does
+        #[arg(long)]
+        check: bool,
+    },
+    /// Validate the configuration: prints each problem as file:line:column, exits with 2
+    Check {
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Look at the queue of a running relay
+    Queue {
+        #[command(subcommand)]
+        question: QueueQuestion,
+    },
+    /// Learn about the configuration
+    Config {
+        #[command(subcommand)]
+        question: ConfigQuestion,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ConfigFile {
+    /// The configuration [default: /etc/baton/baton.toml, then etc/baton.toml]
+    #[arg(long = "config", value_name = "FILE")]
+    path: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum QueueQuestion {
+    /// List what waits
+    List {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Only what goes to this domain
+        #[arg(long, value_name = "D")]
+        domain: Option<String>,
+        /// Only what comes from this sender id or address
+        #[arg(long, value_name = "S")]
+        sender: Option<String>,
+        /// Entries to list at most
+        #[arg(long, value_name = "N", default_value_t = ROWS_DEFAULT)]
+        limit: usize,
+    },
+    /// Show one message
+    Show {
+        #[command(flatten)]
+        file: ConfigFile,
+        id: MessageId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigQuestion {
+    /// Explain one knob or table, or all: what it is for, unit, default, range
+    Explain { knob: Option<String> },
+}
+
+/// Ends with the given code; the reason has been printed.
+struct Failed(ExitCode);
+
+const FAILURE: u8 = 1;
+const MISCONFIGURED: u8 = 2;
+
+impl Failed {
+    fn because(code: u8, reason: impl Display) -> Self {
+        eprintln!("baton: {reason}");
+        Failed(ExitCode::from(code))
+    }
+}
+
+impl Command {
+    pub fn execute(self) -> ExitCode {
+        let done = match self {
+            Command::Run { file, check: false } => run(&file),
+            Command::Run { file, check: true } | Command::Check { file } => check(&file),
+            Command::Queue { question } => queue(question),
+            Command::Config { question: ConfigQuestion::Explain { knob } } => {
+                explain(knob.as_deref())
+                    .map_err(|reason| Failed::because(MISCONFIGURED, reason))
+                    .and_then(|text| print(&text))
+            }
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(Failed(code)) => code,
+        }
+    }
+}
+
+fn run(file: &ConfigFile) -> Result<(), Failed> {
+    let (_, config) = file.load()?;
+    runtime::run(config).map_err(|error| Failed::because(FAILURE, error))
+}
+
+fn check(file: &ConfigFile) -> Result<(), Failed> {
+    let (path, _) = file.load()?;
+    print(&format!("{}: no problems found\n", path.display()))
+}
+
+fn queue(question: QueueQuestion) -> Result<(), Failed> {
+    let failed = |error: ClientError| Failed::because(FAILURE, error);
+    let ask = |file: &ConfigFile| {
+        let (_, config) = file.load()?;
+        let token_file = config.admin.token_file.as_deref();
+        AdminClient::new(config.admin.address, token_file).map_err(failed)
+    };
+    let now = Clock::start().stamp();
+    match question {
+        QueueQuestion::List { file, domain, sender, limit } => {
+            let domain = domain.map(|domain| domain.to_lowercase().into());
+            let filter = QueueFilter { domain, sender: sender.map(Into::into), limit };
+            let list = ask(&file)?.queue_list(&filter).map_err(failed)?;
+            print(&console::list(&list, now))
+        }
+        QueueQuestion::Show { file, id } => match ask(&file)?.queue_show(id).map_err(failed)? {
+            Some(detail) => print(&console::show(&detail, now)),
+            None => Err(Failed::because(FAILURE, format!("{id} is not in the queue"))),
+        },
+    }
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<(PathBuf, Config), Failed> {
+        let path = self.find()?;
+        let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        match Config::load(&path, name.trim()) {
+            Ok(config) => Ok((path, config)),
+            // Each problem begins with its place, so that an editor can jump there.
+            Err(ConfigError::Invalid(problems)) => {
+                problems.iter().for_each(|problem| eprintln!("{problem}"));
+                Err(Failed(ExitCode::from(MISCONFIGURED)))
+            }
+            Err(error) => Err(Failed::because(MISCONFIGURED, error)),
+        }
+    }
+
+    fn find(&self) -> Result<PathBuf, Failed> {
+        if let Some(path) = &self.path {
+            return Ok(path.clone());
+        }
+        let mut candidates = DEFAULT_PATHS.map(PathBuf::from).into_iter();
+        candidates.find(|path| path.exists()).ok_or_else(|| {
+            let places = DEFAULT_PATHS.join(" and ");
+            let reason = format!("no configuration: looked for {places}; name one with --config");
+            Failed::because(MISCONFIGURED, reason)
+        })
+    }
+}
+
+fn print(text: &str) -> Result<(), Failed> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failed::because(FAILURE, format!("writing: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,348 @@
+//! Tables as read -> [`Config`], with the rules that relate one knob to another.
+//!
+//! Decides what a single knob cannot: a certificate needs its key, two peers cannot claim one
+//! network, a route behind one that matches everything is never reached, a message must fit the
+//! memory it passes through. What one knob may be is decided where it is declared.
+//! Rules run on what was read without problems, so that one mistake is not reported twice.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use super::document::{Document, Table};
+use super::form::HOST_NAME;
+use super::inbound::{
+    Account, AccountTable, AuthMode, Certificate, Limits, Listener, ListenerTable, ListenerTls,
+    Peer, PeerTable,
+};
+use super::knob::Declared;
+use super::outbound::{Delivery, Route, Via};
+use super::problem::Problems;
+use super::process::{Admin, Memory, Top};
+use super::settings::Config;
+use super::unit::{show_period, show_size};
+
+/// `None` when anything that is needed could not be read; `problems` then says what.
+pub fn config(
+    document: &Document<'_>,
+    machine_name: &str,
+    problems: &mut Problems<'_>,
+) -> Option<Config> {
+    let top = document.top::<Top>(problems);
+    let hostname = top
+        .as_ref()
+        .and_then(|top| hostname(top, machine_name, problems));
+    let listeners = listeners(document, problems);
+    let peers = peers(document, problems);
+    let accounts = accounts(document, problems);
+    let routes = routes(document, &listeners, problems);
+    let dns = document.one(problems);
+    let admin = document.one(problems);
+    let log = document.one(problems);
+    let limits = document.one(problems);
+    let memory = document.one(problems);
+    let disk = document.one(problems);
+    let delivery = document.one(problems);
+    let filter = document.one(problems);
+    if let (Some(limits), Some(memory)) = (&limits, &memory) {
+        relate_sizes(document, limits, memory, problems);
+    }
+    if let Some(limits) = &limits {
+        relate_durations(document, limits, problems);
+    }
+    if let Some(delivery) = &delivery {
+        relate_retries(document, delivery, problems);
+    }
+    if let Some(admin) = &admin {
+        relate_admin(document, admin, &listeners, problems);
+    }
+    let (top, hostname) = (top?, hostname?);
+    Some(Config {
+        postmaster: top
+            .postmaster
+            .unwrap_or_else(|| format!("postmaster@{hostname}")),
+        hostname,
+        data_dir: top.data_dir,
+        shards: top.shards,
+        durability: top.durability,
+        shutdown_grace: top.shutdown_grace,
+        listeners,
+        peers,
+        accounts,
+        routes,
+        dns: dns?,
+        admin: admin?,
+        log: log?,
+        limits: limits?,
+        memory: memory?,
+        disk: disk?,
+        delivery: delivery?,
+        filter: filter?,
+    })
+}
+
+fn hostname(top: &Top, machine_name: &str, problems: &mut Problems<'_>) -> Option<String> {
+    if let Some(written) = &top.hostname {
+        return Some(written.clone());
+    }
+    match HOST_NAME.parse(machine_name) {
+        Ok(name) => Some(name),
+        Err(says) => {
+            let what = format!("`hostname` is not written, and the machine's own name {says}");
+            problems.add(0, what, Some(HOST_NAME.allowed.to_owned()));
+            None
+        }
+    }
+}
+
+fn listeners(document: &Document<'_>, problems: &mut Problems<'_>) -> Vec<Listener> {
+    let mut tables = document.many::<ListenerTable>(problems);
+    if tables.is_empty() {
+        let table = Table::absent(ListenerTable::SECTION);
+        tables.extend(ListenerTable::read(&table, problems).map(|value| (table, value)));
+    }
+    let mut seen = Unique::new("address");
+    let mut listeners = Vec::with_capacity(tables.len());
+    for (table, raw) in tables {
+        if raw.address.port() != 0 {
+            seen.check(raw.address, &raw.address.to_string(), &table, problems);
+        }
+        let unusable = raw.tls == ListenerTls::None && !raw.auth_without_tls;
+        if raw.auth == AuthMode::Required && unusable {
+            let what = "`auth` is required but never offered on a listener without TLS".to_owned();
+            let allowed = "tls = \"starttls\" or \"implicit\", or auth_without_tls = true";
+            problems.add(table.place("auth"), what, Some(allowed.to_owned()));
+        }
+        let certificate = match (raw.certificate, raw.key) {
+            (Some(certificate), Some(key)) => Some(Certificate { certificate, key }),
+            (None, None) => None,
+            (Some(_), None) => add_unpaired("certificate", "key", &table, problems),
+            (None, Some(_)) => add_unpaired("key", "certificate", &table, problems),
+        };
+        listeners.push(Listener {
+            address: raw.address,
+            tls: raw.tls,
+            certificate,
+            auth: raw.auth,
+            auth_without_tls: raw.auth_without_tls,
+        });
+    }
+    listeners
+}
+
+fn add_unpaired(
+    written: &str,
+    missing: &str,
+    table: &Table<'_>,
+    problems: &mut Problems<'_>,
+) -> Option<Certificate> {
+    let what = format!("`{written}` is written without `{missing}`");
+    let allowed = "both or neither (one is made at start)".to_owned();
+    problems.add(table.place(written), what, Some(allowed));
+    None
+}
+
+fn peers(document: &Document<'_>, problems: &mut Problems<'_>) -> Vec<Peer> {
+    let mut seen = Unique::new("network");
+    let mut peers = Vec::new();
+    for (table, raw) in document.many::<PeerTable>(problems) {
+        seen.check(raw.network, &raw.network.to_string(), &table, problems);
+        if raw.network.is_wide() && !raw.i_know {
+            let what = format!(
+                "`network` is {}: everyone in it may relay without logging in, which makes this \
+                 an open relay",
+                raw.network
+            );
+            let allowed = "/8 or longer for IPv4, /16 or longer for IPv6, or i_know = true here";
+            problems.add(table.place("network"), what, Some(allowed.to_owned()));
+        }
+        peers.push(Peer {
+            network: raw.network,
+            account: raw.account,
+            identity_headers: raw.identity_headers,
+            proxy: raw.proxy,
+            sessions_max: raw.sessions_max,
+        });
+    }
+    peers
+}
+
+fn accounts(document: &Document<'_>, problems: &mut Problems<'_>) -> Vec<Account> {
+    let mut seen = Unique::new("name");
+    let mut accounts = Vec::new();
+    for (table, raw) in document.many::<AccountTable>(problems) {
+        seen.check(raw.name.clone(), &raw.name, &table, problems);
+        accounts.push(Account {
+            name: raw.name,
+            password_hash: raw.password_hash,
+        });
+    }
+    accounts
+}
+
+fn routes(
+    document: &Document<'_>,
+    listeners: &[Listener],
+    problems: &mut Problems<'_>,
+) -> Vec<Route> {
+    let mut earlier: Vec<(Table<'_>, Route)> = Vec::new();
+    for (table, route) in document.many::<Route>(problems) {
+        if let Some((first, by)) = earlier.iter().find(|(_, r)| r.domain.covers(&route.domain)) {
+            let what = format!(
+                "`domain` {} is never reached: {} in line {} matches first",
+                route.domain,
+                by.domain,
+                problems.line_at(first.place("domain"))
+            );
+            let allowed = "routes from the narrow to the wide, each once".to_owned();
+            problems.add(table.place("domain"), what, Some(allowed));
+        }
+        if let Via::Hosts(hosts) = &route.via
+            && let Some(own) = hosts
+                .iter()
+                .find(|host| listeners.iter().any(|l| l.address == **host))
+        {
+            let what =
+                format!("`via` has {own}, a listener of this relay: mail would go in circles");
+            problems.add(table.place("via"), what, None);
+        }
+        earlier.push((table, route));
+    }
+    earlier.into_iter().map(|(_, route)| route).collect()
+}
+
+/// A message that is allowed in must fit every budget it passes through, or it waits for ever.
+fn relate_sizes(
+    document: &Document<'_>,
+    limits: &Limits,
+    memory: &Memory,
+    problems: &mut Problems<'_>,
+) {
+    let message = Side {
+        table: "limits",
+        key: "message_bytes_max",
+        value: limits.message_bytes_max,
+        show: show_size,
+    };
+    let budgets = [
+        ("inflight_bytes_max", memory.inflight_bytes_max),
+        ("commit_bytes_max", memory.commit_bytes_max),
+    ];
+    for (key, value) in budgets {
+        let budget = Side {
+            table: "memory",
+            key,
+            value,
+            show: show_size,
+        };
+        not_above(&message, &budget, document, problems);
+    }
+}
+
+fn relate_durations(document: &Document<'_>, limits: &Limits, problems: &mut Problems<'_>) {
+    let side = |key, value| Side {
+        table: "limits",
+        key,
+        value,
+        show: show_period,
+    };
+    let session = side("session_duration_max", limits.session_duration_max);
+    let message = side("message_duration_max", limits.message_duration_max);
+    not_above(&message, &session, document, problems);
+}
+
+fn relate_retries(document: &Document<'_>, delivery: &Delivery, problems: &mut Problems<'_>) {
+    let side = |key, value| Side {
+        table: "delivery",
+        key,
+        value,
+        show: show_period,
+    };
+    let first = side("retry_first", delivery.retry_first);
+    not_above(
+        &first,
+        &side("retry_max", delivery.retry_max),
+        document,
+        problems,
+    );
+    not_above(
+        &first,
+        &side("expire_after", delivery.expire_after),
+        document,
+        problems,
+    );
+}
+
+fn relate_admin(
+    document: &Document<'_>,
+    admin: &Admin,
+    listeners: &[Listener],
+    problems: &mut Problems<'_>,
+) {
+    let taken = listeners
+        .iter()
+        .any(|listener| listener.address == admin.address);
+    if taken && admin.address.port() != 0 {
+        let place = document.place("admin", "address").unwrap_or(0);
+        let what = format!("[admin] `address` {} is also a listener's", admin.address);
+        problems.add(place, what, Some("an address of its own".to_owned()));
+    }
+}
+
+/// One knob of a relation.
+struct Side<T> {
+    table: &'static str,
+    key: &'static str,
+    value: T,
+    show: fn(T) -> String,
+}
+
+impl<T: Copy> Side<T> {
+    fn shown(&self) -> String {
+        format!("{}.{} ({})", self.table, self.key, (self.show)(self.value))
+    }
+}
+
+/// Adds a problem when `less` is above `more`, at the first of the two that is written; the
+/// defaults agree, so one is.
+fn not_above<T: PartialOrd + Copy>(
+    less: &Side<T>,
+    more: &Side<T>,
+    document: &Document<'_>,
+    problems: &mut Problems<'_>,
+) {
+    if less.value <= more.value {
+        return;
+    }
+    let places = [less, more].map(|side| document.place(side.table, side.key));
+    let place = places.into_iter().flatten().next().unwrap_or(0);
+    let what = format!("{} is above {}", less.shown(), more.shown());
+    let allowed = format!("{} up to {}", less.key, more.key);
+    problems.add(place, what, Some(allowed));
+}
+
+/// Finds values of one key that occur in two tables.
+struct Unique<T> {
+    key: &'static str,
+    /// Value -> the place where it was first seen.
+    seen: HashMap<T, usize>,
+}
+
+impl<T: Eq + Hash> Unique<T> {
+    fn new(key: &'static str) -> Self {
+        Unique {
+            key,
+            seen: HashMap::new(),
+        }
+    }
+
+    fn check(&mut self, value: T, shown: &str, table: &Table<'_>, problems: &mut Problems<'_>) {
+        let place = table.place(self.key);
+        if let Some(first) = self.seen.get(&value) {
+            let line = problems.line_at(*first);
+            let what = format!("`{}` {shown} is in line {line} already", self.key);
+            problems.add(place, what, Some("each once".to_owned()));
+            return;
+        }
+        self.seen.insert(value, place);
+    }
+}

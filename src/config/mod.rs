@@ -1,0 +1,51 @@
+//! Configuration: TOML text in, a checked [`Config`] out, or all problems with line and column.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `settings` | [`Config`]: what the rest of the program reads, and its look-ups |
+//! | `process`, `inbound`, `outbound` | the declarations: every knob, once |
+//! | `knob`, `kind`, `form` | what a declaration is made of: table, kind of value, form of text |
+//! | `unit`, `network`, `domain`, `password` | the texts that need a grammar |
+//! | `document`, `problem` | TOML with places in it; what is wrong and where |
+//! | `check` | raw tables -> `Config`, with the rules that relate knobs to each other |
+//! | `explain`, `spelling` | the text of `baton config explain`; the nearest known name |
+//!
+//! A knob is declared in one place only. Reading, defaults, ranges, the explanation and the message
+//! about an unknown key all come from that declaration.
+//! Nothing here reads a clock or a socket; the one file that is read is the one given to
+//! [`Config::load`]. Whether certificates exist is for whoever opens them.
+
+mod check;
+mod document;
+mod domain;
+mod explain;
+mod form;
+mod inbound;
+mod kind;
+mod knob;
+mod network;
+mod outbound;
+mod password;
+mod problem;
+mod process;
+mod settings;
+mod spelling;
+mod unit;
+
+pub use domain::DomainPattern;
+pub use explain::explain;
+pub use inbound::{
+    Account, AuthMode, Certificate, HOPS_MAX_CEILING, Limits, Listener, ListenerTls,
+    MESSAGE_BYTES_MAX_CEILING, Peer, RECIPIENTS_MAX_CEILING, SESSIONS_MAX_CEILING,
+};
+pub use network::{Network, NetworkError};
+pub use outbound::{
+    Delivery, Dns, EXPIRE_AFTER_CEILING, ROUTE_CONNECTIONS_MAX_CEILING, Route, RouteTls,
+    VIA_HOSTS_MAX, Via,
+};
+pub use problem::{ConfigError, FILE_BYTES_MAX, Problem};
+pub use process::{
+    Admin, Disk, Durability, Filter, FilterMode, Log, LogLevel, LogPath, Memory, SHARDS_MAX,
+    ShardCount,
+};
+pub use settings::Config;

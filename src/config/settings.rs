@@ -1,0 +1,251 @@
+//! [`Config`]: the checked configuration that the rest of the program reads.
+//!
+//! Every value in it is of a real type and within its range; nothing in it is text that somebody
+//! has yet to parse. It is made once by [`Config::parse`] and never changed: a reload makes
+//! another one.
+//! Also owns the look-ups whose rules belong to the configuration: the longest network wins for
+//! peers, the first match for routes.
+//! Reads one file, the one [`Config::load`] is given.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::check;
+use super::document::Document;
+use super::inbound::{Account, AccountTable, Limits, Listener, ListenerTable, Peer, PeerTable};
+use super::knob::{Declared, Section};
+use super::outbound::{Delivery, Dns, Route};
+use super::problem::{ConfigError, FILE_BYTES_MAX, Problem, Problems};
+use super::process::{Admin, Disk, Durability, Filter, Log, Memory, ShardCount, Top};
+
+/// Every table of the file, in the order in which the explanation shows them.
+pub(super) static SECTIONS: &[&Section] = &[
+    Top::SECTION,
+    ListenerTable::SECTION,
+    PeerTable::SECTION,
+    AccountTable::SECTION,
+    Route::SECTION,
+    Dns::SECTION,
+    Admin::SECTION,
+    Log::SECTION,
+    Limits::SECTION,
+    Memory::SECTION,
+    Disk::SECTION,
+    Delivery::SECTION,
+    Filter::SECTION,
+];
+
+/// A checked configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// In lower case.
+    pub hostname: String,
+    pub data_dir: PathBuf,
+    pub shards: ShardCount,
+    pub durability: Durability,
+    /// A mail address, where mail for `<postmaster>` is delivered.
+    pub postmaster: String,
+    pub shutdown_grace: Duration,
+    /// Never empty.
+    pub listeners: Vec<Listener>,
+    /// No network occurs twice.
+    pub peers: Vec<Peer>,
+    /// No name occurs twice.
+    pub accounts: Vec<Account>,
+    /// In the order of the file; every route can be reached.
+    pub routes: Vec<Route>,
+    pub dns: Dns,
+    pub admin: Admin,
+    pub log: Log,
+    pub limits: Limits,
+    pub memory: Memory,
+    pub disk: Disk,
+    pub delivery: Delivery,
+    pub filter: Filter,
+}
+
+impl Config {
+    /// Reads a text. `file_name` is what problems show; `machine_name` is the machine's own name,
+    /// used when no `hostname` is written.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in the order of the text; never empty.
+    pub fn parse(file_name: &str, text: &str, machine_name: &str) -> Result<Config, Vec<Problem>> {
+        let mut problems = Problems::new(file_name, text);
+        let config = Document::parse(text, &mut problems)
+            .and_then(|document| check::config(&document, machine_name, &mut problems));
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => {
+                assert!(
+                    !problems.is_empty(),
+                    "a configuration was refused without a reason"
+                );
+                Err(problems.into_sorted())
+            }
+        }
+    }
+
+    /// Reads a file; otherwise as [`Config::parse`].
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn load(path: &Path, machine_name: &str) -> Result<Config, ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        };
+        let bytes = read_bounded(path).map_err(unreadable)?;
+        let Some(bytes) = bytes else {
+            return Err(ConfigError::TooLarge {
+                path: path.to_owned(),
+            });
+        };
+        let name = path.to_string_lossy();
+        let text = utf8(&name, &bytes).map_err(|problem| ConfigError::Invalid(vec![problem]))?;
+        Config::parse(&name, text, machine_name).map_err(ConfigError::Invalid)
+    }
+
+    /// The peer that an address belongs to: of the networks that hold it, the longest.
+    pub fn peer(&self, address: IpAddr) -> Option<&Peer> {
+        let holding = self
+            .peers
+            .iter()
+            .filter(|peer| peer.network.contains(address));
+        holding.max_by_key(|peer| peer.network.prefix())
+    }
+
+    /// The account of a name; exact, names are in lower case.
+    pub fn account(&self, name: &str) -> Option<&Account> {
+        self.accounts.iter().find(|account| account.name == name)
+    }
+
+    /// The route of a recipient's domain, with its index in `routes`; `None` means MX.
+    pub fn route(&self, domain: &str) -> Option<(usize, &Route)> {
+        self.routes
+            .iter()
+            .enumerate()
+            .find(|(_, route)| route.domain.matches(domain))
+    }
+}
+
+/// `None` when the file is larger than [`FILE_BYTES_MAX`]; no more than that is read from a pipe.
+fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    let read = File::open(path)?
+        .take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)?;
+    Ok((read as u64 <= FILE_BYTES_MAX).then_some(bytes))
+}
+
+fn utf8<'b>(file_name: &str, bytes: &'b [u8]) -> Result<&'b str, Problem> {
+    let error = match std::str::from_utf8(bytes) {
+        Ok(text) => return Ok(text),
+        Err(error) => error,
+    };
+    let (good, _) = bytes.split_at(error.valid_up_to());
+    let good = String::from_utf8_lossy(good);
+    let line = good.matches('\n').count() + 1;
+    let column = good.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let what = "not TOML: this byte is not UTF-8".to_owned();
+    Err(Problem {
+        file: file_name.to_owned(),
+        line,
+        column,
+        what,
+        allowed: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Config {
+        Config::parse("test", text, "box").unwrap_or_else(|problems| panic!("{problems:#?}"))
+    }
+
+    #[test]
+    fn the_longest_network_wins() {
+        let config = parse(
+            r#"
+            [[peer]]
+            network = "10.0.0.0/8"
+            account = "wide"
+            [[peer]]
+            network = "10.1.2.3"
+            account = "one"
+            [[peer]]
+            network = "10.1.0.0/16"
+            account = "narrow"
+            [[peer]]
+            network = "2001:db8::/32"
+            account = "six"
+            "#,
+        );
+        let rows = [
+            ("10.9.9.9", Some("wide")),
+            ("10.1.9.9", Some("narrow")),
+            ("10.1.2.3", Some("one")),
+            ("::ffff:10.1.2.3", Some("one")),
+            ("11.0.0.1", None),
+            ("2001:db8::1", Some("six")),
+            ("::1", None),
+        ];
+        for (address, expected) in rows {
+            let found = config.peer(address.parse().expect(address));
+            assert_eq!(
+                found.map(|peer| peer.account.as_str()),
+                expected,
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_route_wins() {
+        let config = parse(
+            r#"
+            [[route]]
+            domain = "a.test"
+            via = "mx"
+            [[route]]
+            domain = "*.test"
+            via = ["127.0.0.1:2600", "[::1]:2600"]
+            "#,
+        );
+        let rows = [
+            ("a.test", Some(0)),
+            ("A.Test", Some(0)),
+            ("b.a.test", Some(1)),
+            ("b.test", Some(1)),
+            ("test", None),
+            ("example.net", None),
+        ];
+        for (domain, expected) in rows {
+            assert_eq!(
+                config.route(domain).map(|(index, _)| index),
+                expected,
+                "{domain}"
+            );
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_have_a_place() {
+        let problem = utf8("f", b"a = 1\nb = \"\xc3\xa4\xff\"").expect_err("not UTF-8");
+        assert_eq!((problem.line, problem.column), (2, 7));
+    }
+
+    #[test]
+    fn debug_output_keeps_hashes_to_itself() {
+        let account = Account {
+            name: "acme".to_owned(),
+            password_hash: "$argon2id$secret".to_owned(),
+        };
+        assert!(!format!("{account:?}").contains("secret"));
+    }
+}

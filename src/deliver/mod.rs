@@ -1,0 +1,6 @@
+//! Stage 6: attempt it. Decisions only; the sessions are driven by `shard/attempt.rs`.
+//!
+//! [`lane`] is the lower of the queue's two levels in memory: what is ready to go to one place, and
+//! how many connections may carry it.
+
+pub mod lane;

@@ -1,0 +1,61 @@
+//! From a screened message to the change that accepts it.
+//!
+//! Recipients are grouped by domain: one `due` entry each, one body and one envelope for all.
+
+use super::change::{Change, DuePut};
+use super::key::{DomainKey, DueKey};
+use super::record::{Due, Pending, encode_due, encode_envelope};
+use crate::filter::Screened;
+use crate::message::{Body, Envelope};
+use crate::time::Stamp;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// An accepted message, as memory keeps it for its first attempt.
+#[derive(Debug)]
+pub struct Admitted {
+    pub envelope: Envelope,
+    pub body: Body,
+    pub entries: Vec<(DueKey, Due)>,
+}
+
+/// The change to commit, and what to do once it is.
+pub fn admit(screened: Screened, now: Stamp, expire_after: Duration) -> (Change, Admitted) {
+    let (envelope, body) = screened.into_parts();
+    let groups = group_by_domain(&envelope);
+    let count = u16::try_from(groups.len()).expect("no more groups than recipients");
+    let expires = envelope.received.after(expire_after);
+    let slot = envelope.id.slot();
+    let entries: Vec<(DueKey, Due)> = groups
+        .into_iter()
+        .enumerate()
+        .map(|(group, (domain, pending))| {
+            let domain_key = DomainKey::new(slot, &domain);
+            let key = DueKey { domain: domain_key, due: now, id: envelope.id, group: group as u16 };
+            (key, Due { domain: domain.into(), groups: count, attempts: 0, expires, pending })
+        })
+        .collect();
+    let put = |(key, due): &(DueKey, Due)| DuePut { key: *key, record: encode_due(due) };
+    let change = Change::Accept {
+        id: envelope.id,
+        envelope: encode_envelope(&envelope),
+        body: body.clone(),
+        due: entries.iter().map(put).collect(),
+    };
+    (change, Admitted { envelope, body, entries })
+}
+
+/// In the order in which the domains first appear.
+fn group_by_domain(envelope: &Envelope) -> Vec<(String, Vec<Pending>)> {
+    let mut groups: Vec<(String, Vec<Pending>)> = Vec::new();
+    let mut places = HashMap::new();
+    for (position, recipient) in envelope.recipients.iter().enumerate() {
+        let domain = recipient.address.domain_key();
+        let place = *places.entry(domain).or_insert_with_key(|domain| {
+            groups.push((domain.clone(), Vec::new()));
+            groups.len() - 1
+        });
+        groups[place].1.push(Pending { recipient: position as u16, last: None });
+    }
+    groups
+}

@@ -1,0 +1,279 @@
+//! What waits, by domain: the upper of the queue's two levels in memory.
+//!
+//! A domain queue knows when it is next due and how much it holds; its entries stay on disk. So a backlog
+//! costs memory per domain and slot, never per message. The lower level is the lanes' bounded ready
+//! lists (`deliver/lane.rs`); an entry that was paged in, or went there straight after it was
+//! accepted, is *taken* until it is settled, and a page skips what is taken.
+//!
+//! Pure: times come in, nothing is read or written here.
+
+use super::key::{DomainKey, DueKey};
+use crate::message::MessageId;
+use crate::time::Stamp;
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// The domain queues of one shard.
+#[derive(Debug, Default)]
+pub struct Schedule {
+    domains: HashMap<DomainKey, DomainQueue>,
+    /// (when, whom) for every domain that waits for a time; a parked domain is not in it.
+    wake: BTreeSet<(Stamp, DomainKey)>,
+    taken: HashSet<(MessageId, u16)>,
+    entries: u64,
+}
+
+#[derive(Debug)]
+struct DomainQueue {
+    /// Entries on disk, taken or not.
+    entries: u32,
+    state: State,
+    /// Where the next page starts: nothing before it waits. Skips the traces that finished
+    /// entries leave in the store until it compacts.
+    cursor: DueKey,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Everything is taken.
+    Quiet,
+    /// The first entry that is not taken is due then; earlier entries may exist and be taken.
+    Waiting(Stamp),
+    /// A page is being read. `low` is the first key that came to wait meanwhile: the page may
+    /// or may not hold it.
+    Paging { low: Option<DueKey> },
+    /// Due, but its lane is full: waits for [`Schedule::unpark`].
+    Parked,
+}
+
+impl Schedule {
+    /// Entries on disk, all domains.
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    pub fn domains(&self) -> usize {
+        self.domains.len()
+    }
+
+    /// Entries in memory.
+    pub fn taken(&self) -> usize {
+        self.taken.len()
+    }
+
+    pub fn is_taken(&self, key: &DueKey) -> bool {
+        self.taken.contains(&(key.id, key.group))
+    }
+
+    /// An entry is on disk and waits there: found by recovery, or accepted while its lane was full.
+    pub fn waits(&mut self, key: DueKey) {
+        self.entries += 1;
+        self.domain(key).entries += 1;
+        self.wait(key);
+    }
+
+    /// An entry is on disk and its lane holds it already.
+    pub fn takes(&mut self, key: DueKey) {
+        self.entries += 1;
+        self.domain(key).entries += 1;
+        self.taken.insert((key.id, key.group));
+    }
+
+    /// A lane gave an entry back untried: it waits on disk again.
+    pub fn returns(&mut self, key: DueKey) {
+        self.taken.remove(&(key.id, key.group));
+        self.wait(key);
+    }
+
+    /// An attempt is over and what it led to is committed: the entry waits under a new key, or is gone.
+    pub fn settles(&mut self, old: DueKey, new: Option<DueKey>) {
+        self.taken.remove(&(old.id, old.group));
+        match new {
+            Some(key) => self.wait(key),
+            None => self.forget(old.domain),
+        }
+    }
+
+    /// When [`Schedule::due`] will next have something; `None` while nothing waits for a time.
+    pub fn next_wake(&self) -> Option<Stamp> {
+        self.wake.first().map(|(when, _)| *when)
+    }
+
+    /// A domain with entries due at `now`, and the key after which to page. The domain is being
+    /// paged until [`Schedule::paged`] or [`Schedule::postpone`].
+    pub fn due(&mut self, now: Stamp) -> Option<(DomainKey, DueKey)> {
+        let (when, domain) = *self.wake.first()?;
+        if when > now {
+            return None;
+        }
+        self.set_state(domain, State::Paging { low: None });
+        Some((domain, self.domains[&domain].cursor))
+    }
+
+    /// A page of `domain` was read; all of it that was not taken is now. `next` is when the entry
+    /// after it is due.
+    pub fn paged(&mut self, domain: DomainKey, page: &[DueKey], next: Option<Stamp>) {
+        self.taken.extend(page.iter().map(|key| (key.id, key.group)));
+        let Some(queue) = self.domains.get_mut(&domain) else { return };
+        let State::Paging { low } = queue.state else { panic!("a page that nobody asked for") };
+        if let Some(last) = page.last() {
+            queue.cursor = *last;
+        }
+        self.set_state(domain, next.map_or(State::Quiet, State::Waiting));
+        if let Some(low) = low {
+            self.wait(low);
+        }
+    }
+
+    /// A page could not be read: asks for it again at `until`.
+    pub fn postpone(&mut self, domain: DomainKey, until: Stamp) {
+        self.set_state(domain, State::Waiting(until));
+    }
+
+    /// The lane of `domain` is full: it is not asked again before [`Schedule::unpark`].
+    pub fn park(&mut self, domain: DomainKey) {
+        self.set_state(domain, State::Parked);
+    }
+
+    /// The lane of `domain` has room again.
+    pub fn unpark(&mut self, domain: DomainKey, now: Stamp) {
+        if self.domains.get(&domain).is_some_and(|queue| queue.state == State::Parked) {
+            self.set_state(domain, State::Waiting(now));
+        }
+    }
+
+    fn domain(&mut self, key: DueKey) -> &mut DomainQueue {
+        self.domains.entry(key.domain).or_insert(DomainQueue {
+            entries: 0,
+            state: State::Quiet,
+            cursor: DueKey::first(key.domain, Stamp::default()),
+        })
+    }
+
+    fn wait(&mut self, key: DueKey) {
+        let queue = self.domain(key);
+        if key <= queue.cursor {
+            queue.cursor = DueKey::first(key.domain, key.due);
+        }
+        match &mut queue.state {
+            State::Paging { low } => *low = Some(low.map_or(key, |low| low.min(key))),
+            State::Parked => {}
+            State::Waiting(when) if *when <= key.due => {}
+            State::Waiting(_) | State::Quiet => self.set_state(key.domain, State::Waiting(key.due)),
+        }
+    }
+
+    fn forget(&mut self, domain: DomainKey) {
+        let queue = self.domains.get_mut(&domain).expect("a taken entry's domain is known");
+        queue.entries -= 1;
+        self.entries -= 1;
+        if queue.entries == 0 {
+            self.set_state(domain, State::Quiet);
+            self.domains.remove(&domain);
+        }
+    }
+
+    fn set_state(&mut self, domain: DomainKey, state: State) {
+        let Some(queue) = self.domains.get_mut(&domain) else { return };
+        if let State::Waiting(when) = queue.state {
+            self.wake.remove(&(when, domain));
+        }
+        queue.state = state;
+        if let State::Waiting(when) = state {
+            self.wake.insert((when, domain));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: DomainKey = DomainKey { slot: 0, hash: 1 };
+    const B: DomainKey = DomainKey { slot: 0, hash: 2 };
+
+    fn key(domain: DomainKey, due: u64, id: u64) -> DueKey {
+        DueKey { domain, due: at(due), id: MessageId::from_u64(id), group: 0 }
+    }
+
+    fn at(millis: u64) -> Stamp {
+        Stamp::from_millis(millis)
+    }
+
+    #[test]
+    fn the_domain_that_is_due_first_is_paged_first() {
+        let mut schedule = Schedule::default();
+        schedule.waits(key(A, 20, 1));
+        schedule.waits(key(B, 10, 2));
+        schedule.waits(key(A, 30, 3));
+        assert_eq!((schedule.entries(), schedule.domains()), (3, 2));
+        assert_eq!(schedule.next_wake(), Some(at(10)));
+        assert_eq!(schedule.due(at(9)), None);
+        assert_eq!(schedule.due(at(25)).unwrap().0, B);
+        assert_eq!(schedule.due(at(25)).unwrap().0, A);
+        assert_eq!(schedule.due(at(25)), None, "both are being paged");
+        schedule.paged(B, &[key(B, 10, 2)], None);
+        schedule.paged(A, &[key(A, 20, 1)], Some(at(30)));
+        assert_eq!((schedule.next_wake(), schedule.taken()), (Some(at(30)), 2));
+    }
+
+    #[test]
+    fn what_settles_waits_again_or_is_forgotten() {
+        let mut schedule = Schedule::default();
+        schedule.takes(key(A, 5, 1));
+        assert_eq!((schedule.next_wake(), schedule.taken()), (None, 1));
+        schedule.settles(key(A, 5, 1), Some(key(A, 50, 1)));
+        assert_eq!((schedule.next_wake(), schedule.taken()), (Some(at(50)), 0));
+        schedule.due(at(50)).unwrap();
+        schedule.paged(A, &[key(A, 50, 1)], None);
+        schedule.settles(key(A, 50, 1), None);
+        assert_eq!((schedule.entries(), schedule.domains(), schedule.taken()), (0, 0, 0));
+        assert_eq!(schedule.next_wake(), None);
+    }
+
+    #[test]
+    fn an_entry_that_comes_while_a_page_is_read_is_not_passed_over() {
+        let mut schedule = Schedule::default();
+        schedule.waits(key(A, 10, 1));
+        schedule.due(at(100)).unwrap();
+        schedule.waits(key(A, 9, 7));
+        schedule.paged(A, &[key(A, 10, 1)], None);
+        let (domain, after) = schedule.due(at(100)).unwrap();
+        assert_eq!(domain, A);
+        assert!(after < key(A, 9, 7), "the cursor went back");
+    }
+
+    #[test]
+    fn pages_go_on_where_the_last_one_ended() {
+        let mut schedule = Schedule::default();
+        schedule.waits(key(A, 10, 1));
+        schedule.waits(key(A, 11, 2));
+        assert!(schedule.due(at(100)).unwrap().1 < key(A, 10, 1));
+        schedule.paged(A, &[key(A, 10, 1)], Some(at(11)));
+        assert_eq!(schedule.due(at(100)).unwrap().1, key(A, 10, 1));
+    }
+
+    #[test]
+    fn a_parked_domain_waits_for_its_lane() {
+        let mut schedule = Schedule::default();
+        schedule.waits(key(A, 10, 1));
+        schedule.park(A);
+        assert_eq!(schedule.due(at(100)), None);
+        schedule.waits(key(A, 11, 2));
+        assert_eq!(schedule.next_wake(), None);
+        schedule.unpark(A, at(100));
+        schedule.unpark(B, at(100));
+        assert_eq!(schedule.due(at(100)).unwrap().0, A);
+    }
+
+    #[test]
+    fn what_a_lane_returns_is_paged_again() {
+        let mut schedule = Schedule::default();
+        schedule.waits(key(A, 10, 1));
+        schedule.due(at(100)).unwrap();
+        schedule.paged(A, &[key(A, 10, 1)], None);
+        schedule.returns(key(A, 10, 1));
+        let (_, after) = schedule.due(at(100)).unwrap();
+        assert!(after < key(A, 10, 1));
+        assert!(!schedule.is_taken(&key(A, 10, 1)));
+    }
+}

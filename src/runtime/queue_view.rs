@@ -1,0 +1,149 @@
+//! The queue for people, over the store: the answers of `/api/v1/queue`.
+//!
+//! Reads what is on disk, so it shows what would survive a crash and not what is under way.
+//! Called on control's reading threads, which may block; nothing here writes.
+//! A damaged record is shown as such, because that is what somebody looks for; a message that ends
+//! while it is read is left out.
+
+use crate::control::{
+    QueueDetail, QueueFilter, QueueGroup, QueueRow, QueueView, ViewError, Waiting,
+};
+use crate::message::{Envelope, MessageId};
+use crate::queue::key::DueKey;
+use crate::queue::record::{Due, Pending};
+use crate::shard::world::LoadError;
+use crate::store::{ListedDue, Store};
+
+/// Entries read from the store at a time.
+const ENTRIES_AT_ONCE: usize = 256;
+/// In the place of a domain that cannot be read.
+const DAMAGED: &str = "(damaged)";
+
+#[derive(Clone, Debug)]
+pub struct StoreView {
+    store: Store,
+}
+
+impl StoreView {
+    pub fn new(store: Store) -> Self {
+        StoreView { store }
+    }
+
+    fn entries(
+        &self,
+        filter: &QueueFilter,
+        after: Option<DueKey>,
+    ) -> Result<Vec<ListedDue>, LoadError> {
+        match &filter.domain {
+            Some(domain) => self.store.list_domain(domain, after, ENTRIES_AT_ONCE),
+            None => self.store.list(after, ENTRIES_AT_ONCE),
+        }
+    }
+
+    fn row(&self, filter: &QueueFilter, listed: ListedDue) -> Result<Option<QueueRow>, ViewError> {
+        let (key, due) = listed;
+        let Some(envelope) = self.store.envelope(key.id).map_err(view_error)? else {
+            return Ok(None);
+        };
+        if filter.sender.as_deref().is_some_and(|sender| !is_from(&envelope, sender)) {
+            return Ok(None);
+        }
+        let (domain, recipients, attempts, last) = match due {
+            Ok(due) => {
+                let last = due.pending.first().and_then(last_words);
+                (due.domain.into(), due.pending.len() as u32, due.attempts, last)
+            }
+            Err(bad) => (DAMAGED.to_owned(), 0, 0, Some(bad.to_string())),
+        };
+        Ok(Some(QueueRow {
+            id: key.id,
+            domain,
+            sender: envelope.sender.as_str().to_owned(),
+            sender_id: envelope.sender_id.as_str().to_owned(),
+            recipients,
+            bytes: envelope.size,
+            attempts,
+            received: envelope.received,
+            due: key.due,
+            last,
+        }))
+    }
+}
+
+impl QueueView for StoreView {
+    fn list(&self, filter: &QueueFilter) -> Result<Vec<QueueRow>, ViewError> {
+        let mut rows = Vec::new();
+        let mut after = None;
+        while rows.len() < filter.limit {
+            let entries = self.entries(filter, after).map_err(view_error)?;
+            let Some((last, _)) = entries.last() else { break };
+            after = Some(*last);
+            for listed in entries {
+                rows.extend(self.row(filter, listed)?);
+            }
+        }
+        rows.truncate(filter.limit);
+        Ok(rows)
+    }
+
+    fn show(&self, id: MessageId) -> Result<Option<QueueDetail>, ViewError> {
+        let Some(envelope) = self.store.envelope(id).map_err(view_error)? else {
+            return Ok(None);
+        };
+        let entries = self.store.due_of(&envelope).map_err(view_error)?;
+        let groups = entries.into_iter().map(|(key, due)| match due {
+            Ok(due) => group(&envelope, key, &due),
+            Err(bad) => damaged_group(key, &bad.to_string()),
+        });
+        Ok(Some(QueueDetail {
+            id,
+            received: envelope.received,
+            sender: envelope.sender.as_str().to_owned(),
+            sender_id: envelope.sender_id.as_str().to_owned(),
+            account: envelope.origin.account.to_string(),
+            peer: envelope.origin.peer.to_string(),
+            helo: envelope.origin.helo.to_string(),
+            protocol: envelope.origin.protocol.as_str().to_owned(),
+            bytes: envelope.size,
+            recipients: envelope.recipients.len() as u32,
+            groups: groups.collect(),
+        }))
+    }
+}
+
+/// By sender id, or by the address of MAIL FROM.
+fn is_from(envelope: &Envelope, sender: &str) -> bool {
+    envelope.sender_id.as_str() == sender || envelope.sender.as_str().eq_ignore_ascii_case(sender)
+}
+
+fn group(envelope: &Envelope, key: DueKey, due: &Due) -> QueueGroup {
+    let waiting = due.pending.iter().map(|pending| {
+        let recipient = envelope.recipients.get(usize::from(pending.recipient));
+        let address = recipient.map_or(DAMAGED, |recipient| recipient.address.as_str());
+        Waiting { address: address.to_owned(), last: last_words(pending) }
+    });
+    QueueGroup {
+        domain: due.domain.to_string(),
+        attempts: due.attempts,
+        due: key.due,
+        expires: due.expires,
+        waiting: waiting.collect(),
+    }
+}
+
+fn damaged_group(key: DueKey, words: &str) -> QueueGroup {
+    let waiting = Waiting { address: DAMAGED.to_owned(), last: Some(words.to_owned()) };
+    let domain = DAMAGED.to_owned();
+    QueueGroup { domain, attempts: 0, due: key.due, expires: key.due, waiting: vec![waiting] }
+}
+
+fn last_words(pending: &Pending) -> Option<String> {
+    pending.last.as_ref().map(ToString::to_string)
+}
+
+fn view_error(error: LoadError) -> ViewError {
+    match error {
+        LoadError::Record(bad) => ViewError::Damaged(bad.to_string().into()),
+        LoadError::Disk(words) => ViewError::Disk(words),
+    }
+}

@@ -1,0 +1,388 @@
+//! The process from start to stop.
+//!
+//! Start: look at the machine, bind the ports, open control, read the queue, start the committer
+//! and then the shards. A port or a right that is missing is found before the queue is read.
+//! Stop, on a signal: the shards end their sessions and deliveries within `shutdown_grace`, then
+//! the committer writes and syncs what is queued, then control writes its last line.
+//! A failed store stops the same way, but as an error: the shards answer 4xx until they have ended,
+//! and nothing is written any more.
+//!
+//! Prints `listening ADDRESS` and `admin ADDRESS` lines on standard error, once each can be
+//! connected to: a script that asked for port 0 learns the port there.
+
+use super::balance::{Balance, Message};
+use super::checks::{self, CheckError, Facts, Plan};
+use super::clock::Clock;
+use super::listen::{self, Bound, ListenError};
+use super::observer::Observer;
+use super::panics;
+use super::passwords::PasswordDesk;
+use super::queue_view::StoreView;
+use super::signals::{self, Request};
+use super::thread::ShardThread;
+use super::tls::{Doors, TlsError};
+use super::world::Ground;
+use crate::accept::Admission;
+use crate::config::{Config, Durability, LogPath};
+use crate::control::{self, Control, ControlError, ControlOptions, LogTarget, Phase};
+use crate::event::Event;
+use crate::shard::Place;
+use crate::store::{Committer, CommitterThread, Recovered, Store, StoreError, StoreOptions};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// What a shard may need beyond the grace to notice that it is over.
+const GRACE_MARGIN: Duration = Duration::from_secs(5);
+
+/// What other threads tell the main one.
+#[derive(Debug)]
+pub enum Notice {
+    /// A shard serves.
+    Ready,
+    /// A shard could not start.
+    Failed {
+        shard: u16,
+        words: String,
+    },
+    /// A shard has stopped and left so many entries on disk.
+    Ended {
+        queued: u64,
+    },
+    /// The store takes nothing more.
+    Poisoned,
+    Stop(&'static str),
+    ReopenLog,
+}
+
+/// Runs the relay until a signal stops it.
+///
+/// # Errors
+/// Why it could not start, or why it could not go on.
+pub fn run(config: Config) -> Result<(), StartError> {
+    panics::install();
+    let clock = Clock::start();
+    let plan = checks::check(&config, &Facts::gather())?;
+    for warning in &plan.warnings {
+        eprintln!("baton: warning: {warning}");
+    }
+    checks::check_data_dir(&config.data_dir)?;
+    let bound = listen::bind(&config.listeners, plan.cores.len())?;
+    let doors = Doors::open(&config)?;
+    let control = Control::start(control_options(&config, plan.cores.len()))?;
+    let (sender, notices) = mpsc::channel();
+    let told = sender.clone();
+    let tell = move |request| {
+        // Nobody hears it only when the process is ending anyway.
+        drop(told.send(match request {
+            Request::Stop(signal) => Notice::Stop(signal),
+            Request::ReopenLog => Notice::ReopenLog,
+        }));
+    };
+    signals::watch(tell).map_err(StartError::Thread)?;
+    let parts = Parts { config: Arc::new(config), clock, plan, doors, control, sender };
+    let relay = parts.start(bound, notices)?;
+    let ending = relay.serve();
+    relay.stop(ending)
+}
+
+fn control_options(config: &Config, shards: usize) -> ControlOptions {
+    ControlOptions {
+        address: config.admin.address,
+        token_file: config.admin.token_file.clone(),
+        log: match &config.log.path {
+            LogPath::Stdout => LogTarget::Stdout,
+            LogPath::File(path) => LogTarget::File(path.clone()),
+        },
+        shards: shards as u16,
+        durability: match config.durability {
+            Durability::Fsync => control::Durability::Fsync,
+            Durability::Os => control::Durability::Os,
+        },
+    }
+}
+
+fn store_options(config: &Config) -> StoreOptions {
+    StoreOptions {
+        sync: config.durability == Durability::Fsync,
+        memtable_bytes: config.disk.memtable_bytes,
+        wal_recycle: config.disk.wal_recycle as usize,
+        free_bytes_min: config.disk.free_bytes_min,
+        commit_bytes_max: config.memory.commit_bytes_max,
+    }
+}
+
+/// What is there before the store is opened.
+struct Parts {
+    config: Arc<Config>,
+    clock: Clock,
+    plan: Plan,
+    doors: Arc<Doors>,
+    control: Control,
+    sender: Sender<Notice>,
+}
+
+impl Parts {
+    fn emit(&self, event: Event) {
+        self.control.events().send(self.clock.stamp(), None, event);
+    }
+
+    fn start(self, bound: Vec<Bound>, notices: Receiver<Notice>) -> Result<Relay, StartError> {
+        let store = Store::open(&self.config.data_dir, &store_options(&self.config))?;
+        let recovered = self.recover(&store)?;
+        self.control.show_queue(Arc::new(StoreView::new(store.clone())));
+        let observer = Observer::new(self.clock, &self.control, self.sender.clone());
+        let (committer, committer_thread) = Committer::start(store.clone(), observer)?;
+        let ground = Ground {
+            clock: self.clock,
+            store,
+            committer,
+            passwords: PasswordDesk::start(self.plan.cores.len()).map_err(StartError::Thread)?,
+            events: self.control.events(),
+            doors: Arc::clone(&self.doors),
+        };
+        let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
+        let balance = Balance::new(self.plan.cores.len());
+        let threads = self.start_shards(&ground, &balance, bound, recovered)?;
+        for _ in &threads {
+            match notices.recv().expect("we hold a sender") {
+                Notice::Failed { shard, words } => return Err(StartError::Shard { shard, words }),
+                Notice::Poisoned => return Err(StartError::Poisoned),
+                Notice::Stop(_) => return Err(StartError::Stopped),
+                Notice::Ready | Notice::Ended { .. } | Notice::ReopenLog => {}
+            }
+        }
+        self.greet(&addresses);
+        Ok(Relay { parts: self, committer_thread, balance, threads, notices })
+    }
+
+    /// Every shard reads the entries of its own slots; all at once, because that is what a start
+    /// with a large queue waits for.
+    fn recover(&self, store: &Store) -> Result<Vec<Recovered>, StoreError> {
+        let (began, shards) = (self.clock.moment(), self.plan.cores.len());
+        let recovered: Vec<Recovered> = thread::scope(|scope| {
+            let read = |shard| {
+                scope.spawn(move || store.recover(|slot| usize::from(slot) % shards == shard))
+            };
+            let readers: Vec<_> = (0..shards).map(read).collect();
+            let join = |reader: thread::ScopedJoinHandle<'_, _>| reader.join().expect("a scan");
+            readers.into_iter().map(join).collect::<Result<_, _>>()
+        })?;
+        self.emit(Event::QueueRecovered {
+            entries: recovered.iter().map(|one| one.entries).sum(),
+            domains: recovered.iter().map(|one| one.domains as u64).sum(),
+            damaged: recovered.iter().map(|one| one.damaged).sum(),
+            millis: self.clock.moment().since(began).as_millis() as u64,
+        });
+        Ok(recovered)
+    }
+
+    fn start_shards(
+        &self,
+        ground: &Ground,
+        balance: &Arc<Balance>,
+        mut bound: Vec<Bound>,
+        recovered: Vec<Recovered>,
+    ) -> Result<Vec<JoinHandle<()>>, StartError> {
+        let admission = Arc::new(Mutex::new(Admission::new(&self.config.limits)));
+        let count = recovered.len() as u16;
+        let mut threads = Vec::with_capacity(recovered.len());
+        for (index, found) in (0..count).zip(recovered) {
+            let sockets = bound.iter_mut().map(|one| one.sockets.pop().expect("one per shard"));
+            let shard = ShardThread {
+                place: Place { index, count },
+                core: self.plan.cores[usize::from(index)],
+                config: Arc::clone(&self.config),
+                ground: ground.clone(),
+                admission: Arc::clone(&admission),
+                schedule: found.schedule,
+                newest: found.newest,
+                sockets: sockets.collect(),
+                balance: Arc::clone(balance),
+                gauges: self.control.gauges(index),
+                notices: self.sender.clone(),
+            };
+            threads.push(shard.start().map_err(StartError::Thread)?);
+        }
+        Ok(threads)
+    }
+
+    fn greet(&self, addresses: &[SocketAddr]) {
+        self.emit(Event::ServerStarted {
+            version: env!("CARGO_PKG_VERSION"),
+            shards: self.plan.cores.len() as u16,
+            durability: match self.config.durability {
+                Durability::Fsync => "fsync",
+                Durability::Os => "os",
+            },
+        });
+        self.control.status().enter(Phase::Serving);
+        eprintln!("admin {}", self.control.address());
+        for address in addresses {
+            eprintln!("listening {address}");
+        }
+    }
+}
+
+/// The relay at work.
+struct Relay {
+    parts: Parts,
+    committer_thread: CommitterThread,
+    balance: Arc<Balance>,
+    threads: Vec<JoinHandle<()>>,
+    notices: Receiver<Notice>,
+}
+
+/// Why the relay stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Asked,
+    Poisoned,
+}
+
+impl Relay {
+    fn serve(&self) -> Ending {
+        loop {
+            match self.notices.recv().expect("we hold a sender") {
+                Notice::ReopenLog => self.parts.control.reopen_log(),
+                Notice::Stop(signal) => {
+                    self.parts.emit(Event::ServerStopping { signal });
+                    return Ending::Asked;
+                }
+                Notice::Poisoned => return Ending::Poisoned,
+                Notice::Ready | Notice::Failed { .. } | Notice::Ended { .. } => {}
+            }
+        }
+    }
+
+    fn stop(self, ending: Ending) -> Result<(), StartError> {
+        self.parts.control.status().enter(Phase::Stopping);
+        for shard in 0..self.threads.len() {
+            self.balance.inbox(shard).push(Message::Stop);
+        }
+        let queued = self.await_shards()?;
+        for thread in self.threads {
+            // A panic in a shard's thread ends the process before this can see it.
+            drop(thread.join());
+        }
+        let committed = self.committer_thread.stop();
+        if ending == Ending::Asked && committed.is_ok() {
+            self.parts.emit(Event::ServerStopped { queued });
+        }
+        let logged = self.parts.control.stop();
+        committed?;
+        logged?;
+        match ending {
+            Ending::Asked => Ok(()),
+            Ending::Poisoned => Err(StartError::Poisoned),
+        }
+    }
+
+    /// Gives the entries left on disk.
+    fn await_shards(&self) -> Result<u64, StartError> {
+        let mut left = self.threads.len();
+        let mut sum = 0;
+        while left > 0 {
+            let wait = self.parts.config.shutdown_grace + GRACE_MARGIN;
+            match self.notices.recv_timeout(wait) {
+                Ok(Notice::Ended { queued }) => {
+                    sum += queued;
+                    left -= 1;
+                }
+                Ok(Notice::ReopenLog) => self.parts.control.reopen_log(),
+                Ok(Notice::Ready | Notice::Failed { .. } | Notice::Poisoned | Notice::Stop(_)) => {}
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    return Err(StartError::Stuck);
+                }
+            }
+        }
+        Ok(sum)
+    }
+}
+
+/// Why baton does not run.
+#[derive(Debug)]
+pub enum StartError {
+    Check(CheckError),
+    Listen(ListenError),
+    Tls(TlsError),
+    Control(ControlError),
+    Store(StoreError),
+    /// The system gives no thread.
+    Thread(io::Error),
+    /// The executor of a shard could not start.
+    Shard {
+        shard: u16,
+        words: String,
+    },
+    /// A signal came before the start was over.
+    Stopped,
+    /// A write or fsync failed while the relay ran.
+    Poisoned,
+    /// A shard did not end within the grace; what was answered 250 is on disk all the same.
+    Stuck,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Check(error) => error.fmt(f),
+            StartError::Listen(error) => error.fmt(f),
+            StartError::Tls(error) => error.fmt(f),
+            StartError::Control(error) => error.fmt(f),
+            StartError::Store(error) => error.fmt(f),
+            StartError::Thread(error) => write!(
+                f,
+                "cannot start a thread: {error}; look at the limit on tasks (TasksMax in the \
+                 unit file, `ulimit -u` in a shell)"
+            ),
+            StartError::Shard { shard, words } => write!(f, "cannot start shard {shard}: {words}"),
+            StartError::Stopped => f.write_str("stopped by a signal while starting"),
+            StartError::Poisoned => f.write_str(
+                "the store failed and takes nothing more; see the event log for why, check the \
+                 disk, then start again: nothing that was answered 250 is lost",
+            ),
+            StartError::Stuck => f.write_str("a shard did not stop in time and was abandoned"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StartError::Check(error) => Some(error),
+            StartError::Listen(error) => Some(error),
+            StartError::Tls(error) => Some(error),
+            StartError::Control(error) => Some(error),
+            StartError::Store(error) => Some(error),
+            StartError::Thread(error) => Some(error),
+            StartError::Shard { .. }
+            | StartError::Stopped
+            | StartError::Poisoned
+            | StartError::Stuck => None,
+        }
+    }
+}
+
+/// One `From` for each way in which a step of the start fails.
+macro_rules! start_error_from {
+    ($($source:ty => $variant:ident,)+) => {$(
+        impl From<$source> for StartError {
+            fn from(error: $source) -> Self {
+                StartError::$variant(error)
+            }
+        }
+    )+};
+}
+
+start_error_from! {
+    CheckError => Check,
+    ListenError => Listen,
+    TlsError => Tls,
+    ControlError => Control,
+    StoreError => Store,
+}

@@ -1,0 +1,206 @@
+//! The thread of one shard: an executor pinned to a core, and the wiring of what runs on it.
+//!
+//! Starts the shard and its listeners, tells it what other threads say, and ends it: first no new
+//! connections, then until nothing is under way or the grace is over. What is left then is
+//! dropped: a session that was cut is tried again by its peer, a delivery by the next start.
+//!
+//! A panic in a session ends that session (`panics.rs`). One here would leave a shard without ears,
+//! so it ends the process: everything answered 250 is on disk.
+
+use super::balance::{Balance, Inbox, Message, Seat};
+use super::listen::{accept_for_ever, listen};
+use super::start::Notice;
+use super::stream::RuntimeStream;
+use super::world::{Ground, RuntimeWorld};
+use crate::accept::Admission;
+use crate::config::Config;
+use crate::control::{Gauge, Gauges};
+use crate::message::MessageId;
+use crate::queue::schedule::Schedule;
+use crate::shard::world::{Share, World};
+use crate::shard::{Place, Shard};
+use futures_lite::future::or;
+use glommio::net::AcceptedTcpStream;
+use glommio::timer::Timer;
+use glommio::{
+    GlommioError, LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, Task,
+    spawn_local_into,
+};
+use socket2::Socket;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::abort;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Threads of a shard that wait for the disk. Two, so that a page and a message are read at once;
+/// not pinned, because they would then take turns with the shard itself.
+const DISK_THREADS: usize = 2;
+/// Memory registered for direct disk input and output, which we leave to RocksDB: the least.
+const RING_BUFFER_BYTES: usize = 64 * 1024;
+/// How often a stopping shard looks whether it is idle.
+const IDLE_LOOK: Duration = Duration::from_millis(20);
+/// How often the gauges are set; each is also a heartbeat, of which control wants one a second.
+const GAUGES_APART: Duration = Duration::from_millis(500);
+
+/// All that a shard's thread begins with.
+pub struct ShardThread {
+    pub place: Place,
+    /// The number of the core to stay on.
+    pub core: usize,
+    pub config: Arc<Config>,
+    pub ground: Ground,
+    pub admission: Arc<Mutex<Admission>>,
+    pub schedule: Schedule,
+    pub newest: Option<MessageId>,
+    /// By listener.
+    pub sockets: Vec<Socket>,
+    pub balance: Arc<Balance>,
+    pub gauges: Arc<Gauges>,
+    pub notices: Sender<Notice>,
+}
+
+impl ShardThread {
+    /// Starts the thread. It reports by notices: ready or failed, then ended.
+    pub fn start(self) -> io::Result<JoinHandle<()>> {
+        let thread = thread::Builder::new().name(format!("baton-shard-{}", self.place.index));
+        thread.spawn(move || {
+            // The panic hook has printed why.
+            catch_unwind(AssertUnwindSafe(|| self.run())).unwrap_or_else(|_| abort());
+        })
+    }
+
+    fn run(self) {
+        let (index, notices) = (self.place.index, self.notices.clone());
+        // Nobody hears the notices only when the process is ending anyway.
+        let tell = |notice| drop(notices.send(notice));
+        match self.executor() {
+            Ok(executor) => executor.run(async move {
+                match self.open().await {
+                    Ok(open) => {
+                        tell(Notice::Ready);
+                        let queued = open.serve().await;
+                        tell(Notice::Ended { queued });
+                    }
+                    Err(error) => tell(Notice::Failed { shard: index, words: error.to_string() }),
+                }
+            }),
+            Err(error) => tell(Notice::Failed { shard: index, words: error.to_string() }),
+        }
+    }
+
+    fn executor(&self) -> Result<LocalExecutor, GlommioError<()>> {
+        LocalExecutorBuilder::new(Placement::Fixed(self.core))
+            .name("baton-shard")
+            .io_memory(RING_BUFFER_BYTES)
+            .blocking_thread_pool_placement(PoolPlacement::Unbound(DISK_THREADS))
+            .make()
+    }
+
+    async fn open(self) -> io::Result<Open> {
+        let ShardThread { place, config, ground, admission, balance, gauges, .. } = self;
+        let here = usize::from(place.index);
+        let (clock, inbox) = (ground.clock, Arc::clone(balance.inbox(here)));
+        let committer = ground.committer.clone();
+        let world = RuntimeWorld::new(ground, place.index, Arc::clone(&inbox));
+        let grace = config.shutdown_grace;
+        let (schedule, newest) = (self.schedule, self.newest);
+        let shard = Shard::new(world.clone(), config, place, admission, schedule, newest);
+        shard.start();
+        let mut accepting = Vec::with_capacity(self.sockets.len());
+        for (number, socket) in self.sockets.into_iter().enumerate() {
+            let listener = listen(socket)?;
+            let (serving, door) = (shard.clone(), world.clone());
+            let serve = move |tcp, seat| serve(&serving, &door, tcp, number, seat);
+            let accept =
+                accept_for_ever(listener, number, here, Arc::clone(&balance), clock, serve);
+            let task = spawn_local_into(accept, world.queue(Share::Ingest));
+            accepting.push(task.map_err(io::Error::from)?);
+        }
+        let watched = shard.clone();
+        world.spawn(Share::Background, async move {
+            loop {
+                let waiting = committer.statistics().waiting_bytes;
+                // Of the process, not of a shard: the first one tells it for all.
+                gauges.set(Gauge::MemoryCommit, if here == 0 { waiting } else { 0 });
+                set_gauges(&gauges, &watched);
+                Timer::new(GAUGES_APART).await;
+            }
+        });
+        Ok(Open { world, shard, inbox, accepting, grace })
+    }
+}
+
+fn serve(
+    shard: &Shard<RuntimeWorld>,
+    world: &RuntimeWorld,
+    tcp: AcceptedTcpStream,
+    listener: usize,
+    seat: Seat,
+) {
+    let stream = RuntimeStream::accepted(tcp.bind_to_executor(), Arc::clone(world.doors()), seat);
+    // An error means that the peer was gone before it was served.
+    if let Ok(stream) = stream {
+        shard.serve(stream, listener);
+    }
+}
+
+fn set_gauges(gauges: &Gauges, shard: &Shard<RuntimeWorld>) {
+    let now = shard.snapshot();
+    gauges.set(Gauge::SessionsInbound, now.inbound_sessions);
+    gauges.set(Gauge::SessionsOutbound, now.outbound_sessions);
+    gauges.set(Gauge::QueueDueEntries, now.due_entries);
+    gauges.set(Gauge::MemoryBodies, now.inflight_bytes);
+    gauges.beat();
+}
+
+/// A shard at work.
+struct Open {
+    world: RuntimeWorld,
+    shard: Shard<RuntimeWorld>,
+    inbox: Arc<Inbox>,
+    /// The listeners; dropping a task closes its socket.
+    accepting: Vec<Task<()>>,
+    grace: Duration,
+}
+
+impl Open {
+    /// Until it was told to stop and has stopped; gives the entries left on disk.
+    async fn serve(mut self) -> u64 {
+        while self.hear(self.inbox.next().await) == Heard::GoOn {}
+        for task in self.accepting.drain(..) {
+            task.cancel().await;
+        }
+        self.shard.stop();
+        let deadline = self.world.moment().after(self.grace);
+        while !self.shard.is_idle() && self.world.moment() < deadline {
+            let message = or(async { Some(self.inbox.next().await) }, async {
+                Timer::new(IDLE_LOOK).await;
+                None
+            });
+            if let Some(message) = message.await {
+                self.hear(message);
+            }
+        }
+        self.shard.snapshot().due_entries
+    }
+
+    fn hear(&self, message: Message) -> Heard {
+        match message {
+            Message::Connection { tcp, listener, seat } => {
+                serve(&self.shard, &self.world, tcp, listener, seat);
+            }
+            Message::Password { ticket, matches } => self.world.password_answered(ticket, matches),
+            Message::Stop => return Heard::Stop,
+        }
+        Heard::GoOn
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    GoOn,
+    Stop,
+}

@@ -1,0 +1,317 @@
+//! One outbound connection: the socket side of `smtp::client`.
+//!
+//! Takes an entry, finds a host of the lane that lets it in, carries the entry, and goes on with
+//! the next for as long as there is one within the idle time. What an attempt led to is settled by
+//! `settle`; this file only finds out.
+
+use super::deadline::{Elapsed, OnStop};
+use super::wire::{self, Leftover};
+use super::world::World;
+use super::{Counted, Shard};
+use crate::deliver::lane::{Message, Ready};
+use crate::event::Delays;
+use crate::limits::FAREWELL_SECONDS_MAX;
+use crate::message::{Cause, Outcome, Scope, Stage, StatusCode, Verdict};
+use crate::smtp::client::{ClientSession, Delivery, Lost, Step, Wait};
+use crate::time::Moment;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How an attempt on one entry went.
+pub(super) struct Report {
+    pub outcomes: Vec<(u16, Outcome)>,
+    pub remote: Option<SocketAddr>,
+    pub delays: Delays,
+    /// The next hop took over the duty to notify of success (RFC 3461 5.2.2).
+    pub passes_dsn: bool,
+}
+
+/// The task of one connection. The lane has counted it as opening (see `Lane::opens`).
+pub(super) async fn session<W: World>(shard: Shard<W>, lane: usize) {
+    let _counted = Counted::new(&shard.inner.outbound);
+    let seat = shard.seat(lane);
+    let first = seat.lane.borrow_mut().take();
+    let Some(first) = first else {
+        // Another session was faster.
+        return seat.lane.borrow_mut().closed();
+    };
+    let began = shard.inner.world.moment();
+    let mut line = match Line::open(&shard, lane).await {
+        Ok(line) => line,
+        Err(outcome) => {
+            let mut lane_state = seat.lane.borrow_mut();
+            lane_state.waits();
+            lane_state.closed();
+            drop(lane_state);
+            return shard.settle_unreachable(lane, first, &outcome);
+        }
+    };
+    seat.lane.borrow_mut().connected();
+    let mut connect = shard.inner.world.moment().since(began);
+    let mut next = Some(first);
+    let mut carried = 0;
+    while let Some(entry) = next.take() {
+        let still_good = line.carry(lane, entry, std::mem::take(&mut connect)).await;
+        carried += 1;
+        seat.lane.borrow_mut().waits();
+        shard.unpark(lane);
+        let enough = carried >= shard.inner.config.delivery.messages_per_connection_max;
+        if still_good && !enough {
+            next = line.next_entry(lane).await;
+        }
+    }
+    seat.lane.borrow_mut().closed();
+    // What arrived between the last look and the end needs a connection of its own.
+    shard.open_sessions(lane);
+    line.quit().await;
+}
+
+/// A connection with its session.
+struct Line<'a, W: World> {
+    shard: &'a Shard<W>,
+    remote: SocketAddr,
+    stream: W::Stream,
+    session: ClientSession,
+    input: Leftover,
+    /// Octets in the scratch buffer that were just read.
+    fresh: usize,
+    /// Since when the remote owes a reply: the later of our last write and its last whole reply.
+    waits_since: Moment,
+    replies: u64,
+}
+
+/// What came of driving the session until it needs a decision.
+enum Turn {
+    Ready,
+    Done(Vec<(u16, Outcome)>),
+    Stale,
+    Closed(Outcome),
+    Over,
+}
+
+impl<'a, W: World> Line<'a, W> {
+    /// The first host of the lane that greets us well; the outcome of the last one otherwise.
+    async fn open(shard: &'a Shard<W>, lane: usize) -> Result<Self, Outcome> {
+        let hosts = shard.seat(lane).lane.borrow_mut().hosts();
+        let mut failure = None;
+        for host in hosts {
+            match Line::connect(shard, host).await {
+                Ok(line) => return Ok(line),
+                Err(outcome) => failure = Some(outcome),
+            }
+        }
+        Err(failure.expect("a lane has a host"))
+    }
+
+    async fn connect(shard: &'a Shard<W>, remote: SocketAddr) -> Result<Self, Outcome> {
+        let inner = &shard.inner;
+        let until = shard.after(inner.config.delivery.connect_timeout);
+        let connect = inner.world.connect(remote, None);
+        let words = match inner.deadlines.within(until, OnStop::Finish, connect).await {
+            Ok(Ok(stream)) => {
+                let session = ClientSession::new(&inner.config.hostname);
+                let mut line = Line {
+                    shard,
+                    remote,
+                    stream,
+                    session,
+                    input: Leftover::default(),
+                    fresh: 0,
+                    waits_since: inner.world.moment(),
+                    replies: 0,
+                };
+                return match line.drive().await {
+                    Turn::Ready => Ok(line),
+                    Turn::Closed(outcome) => Err(outcome),
+                    Turn::Done(_) | Turn::Stale | Turn::Over => {
+                        unreachable!("nothing was begun yet")
+                    }
+                };
+            }
+            Ok(Err(error)) => format!("connecting to {remote}: {error}"),
+            Err(Elapsed) => format!("connecting to {remote}: no answer in time"),
+        };
+        Err(Outcome {
+            verdict: Verdict::Transient,
+            scope: Scope::Site,
+            stage: Stage::Connect,
+            cause: Cause::local(StatusCode::new(4, 4, 1), words),
+        })
+    }
+
+    /// Attempts one entry and has it settled. Whether the connection can carry another.
+    async fn carry(&mut self, lane: usize, entry: Ready, connect: Duration) -> bool {
+        let Some(message) = self.shard.message_of(&entry).await else { return true };
+        let began = self.shard.inner.world.moment();
+        let started = self.shard.inner.world.stamp();
+        let recipients: Vec<u16> = entry.due.pending.iter().map(|one| one.recipient).collect();
+        let delivery =
+            Delivery { envelope: &message.envelope, recipients: &recipients, body: &message.body };
+        let outcomes = match self.drive().await {
+            Turn::Ready => {
+                self.session.begin(&delivery);
+                match self.drive().await {
+                    Turn::Done(outcomes) => outcomes,
+                    Turn::Closed(outcome) => everyone(&recipients, &outcome),
+                    Turn::Stale | Turn::Ready | Turn::Over => {
+                        self.shard.try_elsewhere(lane, entry);
+                        return false;
+                    }
+                }
+            }
+            // The remote left while the connection was idle: that is nobody's failure.
+            Turn::Closed(_) | Turn::Stale | Turn::Done(_) | Turn::Over => {
+                self.shard.try_elsewhere(lane, entry);
+                return false;
+            }
+        };
+        let envelope = &message.envelope;
+        let transmit = self.shard.inner.world.moment().since(began);
+        let millis = |time: Duration| time.as_millis() as u64;
+        let report = Report {
+            outcomes,
+            remote: Some(self.remote),
+            delays: Delays {
+                before_queue: millis(envelope.received.since(envelope.id.stamp())),
+                queued: millis(started.since(envelope.received).saturating_sub(connect)),
+                connect: millis(connect),
+                transmit: millis(transmit),
+            },
+            passes_dsn: self.session.features().dsn,
+        };
+        self.shard.settle(entry, message, report);
+        self.session.is_open()
+    }
+
+    /// The next entry of the lane, if one comes within the idle time.
+    async fn next_entry(&mut self, lane: usize) -> Option<Ready> {
+        let inner = &self.shard.inner;
+        let seat = self.shard.seat(lane);
+        let until = self.shard.after(inner.config.delivery.connection_idle);
+        let arrival = async {
+            loop {
+                if inner.stopping.get() {
+                    return None;
+                }
+                let entry = seat.lane.borrow_mut().take();
+                if entry.is_some() {
+                    return entry;
+                }
+                seat.arrival.wait().await;
+            }
+        };
+        match inner.deadlines.within(until, OnStop::End, arrival).await {
+            Ok(entry) => entry,
+            Err(Elapsed) if inner.stopping.get() => None,
+            // One may have come in the moment between the deadline and this look.
+            Err(Elapsed) => seat.lane.borrow_mut().take(),
+        }
+    }
+
+    /// Does what the session asks until it needs a decision.
+    async fn drive(&mut self) -> Turn {
+        loop {
+            let fresh = std::mem::take(&mut self.fresh);
+            let step;
+            if fresh == 0 {
+                let mut input = self.input.unread();
+                let before = input.len();
+                step = self.session.step(&mut input);
+                let used = before - input.len();
+                self.input.advance(used);
+            } else {
+                let scratch = self.shard.inner.scratch.borrow();
+                let mut input = &scratch[..fresh];
+                step = self.session.step(&mut input);
+                if !input.is_empty() {
+                    self.input.set(input);
+                }
+            }
+            match step {
+                Step::Read(wait) => self.read(wait).await,
+                Step::Write(bytes) => {
+                    let until = self.shard.after(Wait::DataBlock.timeout());
+                    let write = wire::write_all(&mut self.stream, bytes);
+                    let deadlines = &self.shard.inner.deadlines;
+                    match deadlines.within(until, OnStop::Finish, write).await {
+                        Ok(Ok(())) => self.waits_since = self.shard.inner.world.moment(),
+                        Ok(Err(_)) => self.session.unwritable(),
+                        Err(Elapsed) => self.session.lost(&Lost::TimedOut),
+                    }
+                }
+                Step::Ready => return Turn::Ready,
+                Step::Done(outcomes) => return Turn::Done(outcomes),
+                Step::Stale => return Turn::Stale,
+                Step::Closed(outcome) => return Turn::Closed(outcome),
+                Step::Over => return Turn::Over,
+            }
+        }
+    }
+
+    async fn read(&mut self, wait: Wait) {
+        let now = self.shard.inner.world.moment();
+        if self.session.replies() > self.replies {
+            self.replies = self.session.replies();
+            self.waits_since = now;
+        }
+        let until = self.waits_since.after(wait.timeout());
+        let read = self.shard.read(&mut self.stream);
+        match self.shard.inner.deadlines.within(until, OnStop::Finish, read).await {
+            Ok(Ok(0)) => self.session.lost(&Lost::Closed),
+            Ok(Ok(count)) => self.fresh = count,
+            Ok(Err(error)) => self.session.lost(&Lost::Failed(error.to_string().into())),
+            Err(Elapsed) => self.session.lost(&Lost::TimedOut),
+        }
+    }
+
+    /// Leaves politely, and not for long.
+    async fn quit(mut self) {
+        let shard = self.shard;
+        let until = shard.after(Duration::from_secs(FAREWELL_SECONDS_MAX));
+        self.session.quit();
+        let farewell = async {
+            while !matches!(self.drive().await, Turn::Over) {}
+            wire::close(&mut self.stream).await
+        };
+        // A remote that does not say goodbye is left without.
+        let _unanswered = shard.inner.deadlines.within(until, OnStop::Finish, farewell).await;
+    }
+}
+
+pub(super) fn everyone(recipients: &[u16], outcome: &Outcome) -> Vec<(u16, Outcome)> {
+    recipients.iter().map(|&recipient| (recipient, outcome.clone())).collect()
+}
+
+impl<W: World> Shard<W> {
+    pub(super) fn after(&self, wait: Duration) -> Moment {
+        self.inner.world.moment().after(wait)
+    }
+
+    /// The message of an entry: still in memory, or read back. `None` when it cannot be read: the
+    /// entry stays as it is on disk and is not tried again before a restart.
+    pub(super) async fn message_of(&self, entry: &Ready) -> Option<Message> {
+        if let Some(message) = &entry.message {
+            return Some(message.clone());
+        }
+        match self.inner.world.load(entry.key.id).await {
+            Ok(Some((envelope, body))) => {
+                let charge = Rc::new(self.charge(body.record().len()));
+                Some(Message { envelope: Rc::new(envelope), body, charge })
+            }
+            Ok(None) => {
+                self.emit_missing(entry.key);
+                None
+            }
+            Err(error) => {
+                self.emit_damaged(Some(entry.key), &error);
+                None
+            }
+        }
+    }
+
+    /// An entry whose connection turned out to be gone goes first on another one.
+    fn try_elsewhere(&self, lane: usize, entry: Ready) {
+        self.seat(lane).lane.borrow_mut().push_first(entry);
+    }
+}

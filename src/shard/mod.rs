@@ -1,0 +1,218 @@
+//! One shard: everything that one core does, wired together.
+//!
+//! The drivers here are straight-line async code over [`World`]; the decisions are in the stages they
+//! call. One file per actor:
+//!
+//! | file | actor |
+//! |---|---|
+//! | `serve` | one inbound connection |
+//! | `screen` | a complete message: who sent it, may we carry it, keep it |
+//! | `pager` | brings entries from disk when they are due |
+//! | `lane` | opens connections for what is ready |
+//! | `attempt` | one outbound connection |
+//! | `settle` | what follows from an attempt: events, notices, the commit |
+//! | `deadline`, `signal`, `wire` | waiting, waking, reading and writing |
+//!
+//! Nothing is shared with another shard but the admission counter; what crosses threads does so in the world.
+
+mod attempt;
+mod deadline;
+mod lane;
+mod pager;
+mod screen;
+mod serve;
+mod settle;
+mod signal;
+mod wire;
+pub mod world;
+
+use crate::accept::Admission;
+use crate::config::{Config, Route, Via};
+use crate::deliver::lane::{Charge, Lane};
+use crate::filter::Bounds;
+use crate::limits::READ_BYTES_MAX;
+use crate::message::{MessageId, MessageIds};
+use crate::queue::retry::RetryPolicy;
+use crate::queue::schedule::Schedule;
+use deadline::Deadlines;
+use signal::Signal;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use world::{Share, World};
+
+/// Which of how many shards this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub index: u16,
+    pub count: u16,
+}
+
+/// Numbers of this moment, for gauges and for tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    pub inbound_sessions: u64,
+    pub outbound_sessions: u64,
+    /// Entries on disk.
+    pub due_entries: u64,
+    /// Domains with entries on disk.
+    pub domains: u64,
+    /// Entries in memory, under way included.
+    pub ready_entries: u64,
+    /// Octets of messages in memory.
+    pub inflight_bytes: u64,
+}
+
+pub struct Shard<W: World> {
+    inner: Rc<Inner<W>>,
+}
+
+impl<W: World> Clone for Shard<W> {
+    fn clone(&self) -> Self {
+        Shard { inner: self.inner.clone() }
+    }
+}
+
+struct Inner<W: World> {
+    world: W,
+    config: Arc<Config>,
+    admission: Arc<Mutex<Admission>>,
+    bounds: Bounds,
+    retry: RetryPolicy,
+    deadlines: Deadlines,
+    ids: RefCell<MessageIds>,
+    schedule: RefCell<Schedule>,
+    /// By route, in the order of the configuration; `None` for a route that is not a list of hosts.
+    lanes: Vec<Option<LaneSeat>>,
+    /// Raised when the pager may have something to do.
+    pager: Signal,
+    /// Lent to whoever reads, for the length of one poll (see `wire`).
+    scratch: RefCell<Box<[u8]>>,
+    stopping: Cell<bool>,
+    inbound: Cell<u64>,
+    outbound: Cell<u64>,
+    /// Settlements that are not committed yet.
+    settling: Cell<u64>,
+    inflight: Rc<Cell<usize>>,
+    /// This shard's part of the budgets.
+    inflight_bytes_max: usize,
+    ready_max: usize,
+}
+
+/// A lane and what wakes its waiting sessions.
+struct LaneSeat {
+    lane: RefCell<Lane>,
+    arrival: Signal,
+}
+
+impl<W: World> Shard<W> {
+    /// `schedule` and `newest` are what recovery found of this shard's slots.
+    pub fn new(
+        world: W,
+        config: Arc<Config>,
+        place: Place,
+        admission: Arc<Mutex<Admission>>,
+        schedule: Schedule,
+        newest: Option<MessageId>,
+    ) -> Shard<W> {
+        let part = |whole: u64| (whole / u64::from(place.count)).max(1) as usize;
+        let ready_max = part(u64::from(config.memory.ready_max));
+        let lanes = seats(&config, place, ready_max);
+        let inner = Inner {
+            bounds: Bounds { hops_max: config.limits.hops_max as usize },
+            retry: RetryPolicy {
+                first: config.delivery.retry_first,
+                max: config.delivery.retry_max,
+            },
+            deadlines: Deadlines::default(),
+            ids: RefCell::new(MessageIds::new(place.index as u8, newest)),
+            schedule: RefCell::new(schedule),
+            lanes,
+            pager: Signal::default(),
+            scratch: RefCell::new(vec![0; READ_BYTES_MAX].into()),
+            stopping: Cell::new(false),
+            inbound: Cell::new(0),
+            outbound: Cell::new(0),
+            settling: Cell::new(0),
+            inflight: Rc::default(),
+            inflight_bytes_max: part(config.memory.inflight_bytes_max),
+            ready_max,
+            world,
+            config,
+            admission,
+        };
+        Shard { inner: Rc::new(inner) }
+    }
+
+    /// Starts the tasks that live as long as the shard.
+    pub fn start(&self) {
+        let (world, deadlines) = (self.inner.world.clone(), self.inner.deadlines.clone());
+        self.inner.world.spawn(Share::Background, deadline::sweep_for_ever(world, deadlines));
+        self.inner.world.spawn(Share::Background, pager::page_for_ever(self.clone()));
+    }
+
+    /// Takes a fresh connection that came in on listener `listener`.
+    pub fn serve(&self, stream: W::Stream, listener: usize) {
+        self.inner.world.spawn(Share::Ingest, serve::session(self.clone(), stream, listener));
+    }
+
+    /// Begins to stop: new and resting sessions are told 421, messages under way are finished, no
+    /// new attempt begins.
+    pub fn stop(&self) {
+        self.inner.stopping.set(true);
+        self.inner.deadlines.stop();
+    }
+
+    /// Whether nothing is under way in either direction.
+    pub fn is_idle(&self) -> bool {
+        let inner = &self.inner;
+        inner.inbound.get() == 0 && inner.outbound.get() == 0 && inner.settling.get() == 0
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        let inner = &self.inner;
+        let schedule = inner.schedule.borrow();
+        Snapshot {
+            inbound_sessions: inner.inbound.get(),
+            outbound_sessions: inner.outbound.get(),
+            due_entries: schedule.entries(),
+            domains: schedule.domains() as u64,
+            ready_entries: schedule.taken() as u64,
+            inflight_bytes: inner.inflight.get() as u64,
+        }
+    }
+
+    fn charge(&self, bytes: usize) -> Charge {
+        Charge::new(&self.inner.inflight, bytes)
+    }
+}
+
+fn seats(config: &Config, place: Place, ready_max: usize) -> Vec<Option<LaneSeat>> {
+    let (index, count) = (u32::from(place.index), u32::from(place.count));
+    let seat = |route: &Route| match &route.via {
+        Via::Hosts(hosts) => {
+            let whole = route.connections_max;
+            let limit = whole / count + u32::from(index < whole % count);
+            let lane = RefCell::new(Lane::new(hosts.clone(), limit, ready_max));
+            Some(LaneSeat { lane, arrival: Signal::default() })
+        }
+        Via::Mx => None,
+    };
+    config.routes.iter().map(seat).collect()
+}
+
+/// Counts up while it lives.
+struct Counted<'a>(&'a Cell<u64>);
+
+impl<'a> Counted<'a> {
+    fn new(counter: &'a Cell<u64>) -> Self {
+        counter.set(counter.get() + 1);
+        Counted(counter)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}

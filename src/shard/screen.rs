@@ -1,0 +1,131 @@
+//! A complete message, from the end of its data to its reply: who sent it, may we carry it, keep it.
+//!
+//! The one place where a message is accepted from a peer: identify, screen, commit, answer. The
+//! answer "250 queued" is made from the proof of the commit and from nothing else.
+
+use super::Shard;
+use super::world::World;
+use crate::deliver::lane::{Charge, Message, Ready};
+use crate::event::{Event, RejectStage, RejectTag};
+use crate::filter::{Screened, screen};
+use crate::identify::{Circumstances, identify};
+use crate::message::MessageId;
+use crate::queue::admit::{Admitted, admit};
+use crate::queue::commit::{Commit, CommitError, refusal};
+use crate::smtp::reply::Reply;
+use crate::smtp::server::Transaction;
+use crate::time::Moment;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+impl<W: World> Shard<W> {
+    /// The reply to the message. `began` is when its last octet was read.
+    pub(super) async fn take_in(
+        &self,
+        transaction: Transaction,
+        id: MessageId,
+        peer: IpAddr,
+        charge: Charge,
+        began: Moment,
+    ) -> Reply {
+        let received = self.inner.world.stamp();
+        let identified = identify(transaction, Circumstances { id, peer, received });
+        let screened = match screen(identified, &self.inner.bounds) {
+            Ok(screened) => screened,
+            Err(refused) => {
+                let (sender, origin) = (&refused.envelope.sender, &refused.envelope.origin);
+                let (stage, tag, reply) = (RejectStage::Content, refused.tag, &refused.reply);
+                self.emit_rejected(stage, tag, peer, &origin.account, sender.as_str(), reply);
+                return refused.reply;
+            }
+        };
+        self.keep(screened, charge, began).await
+    }
+
+    async fn keep(&self, screened: Screened, charge: Charge, began: Moment) -> Reply {
+        let world = &self.inner.world;
+        let expire_after = self.inner.config.delivery.expire_after;
+        let (change, admitted) = admit(screened, world.stamp(), expire_after);
+        match world.commit(Commit::new(vec![change])).await {
+            Ok(committed) => {
+                let accept = world.moment().since(began);
+                self.emit_accepted(&admitted, accept);
+                self.enqueue(admitted, charge);
+                committed.reply()
+            }
+            Err(error) => {
+                let envelope = &admitted.envelope;
+                let (peer, account) = (envelope.origin.peer, &envelope.origin.account);
+                let tag = match error {
+                    CommitError::Busy => RejectTag::Busy,
+                    CommitError::LowDisk | CommitError::Poisoned => RejectTag::Disk,
+                };
+                let (sender, reply) = (envelope.sender.as_str(), refusal(error));
+                self.emit_rejected(RejectStage::Data, tag, peer, account, sender, &reply);
+                reply
+            }
+        }
+    }
+
+    /// Hands what is durable to its lanes, or leaves it on disk where a lane has no room.
+    pub(super) fn enqueue(&self, admitted: Admitted, charge: Charge) {
+        let Admitted { envelope, body, entries } = admitted;
+        let now = self.inner.world.moment();
+        let (envelope, charge) = (Rc::new(envelope), Rc::new(charge));
+        for (key, due) in entries {
+            let lane = self.lane_of(&due.domain);
+            let taken = self.inner.schedule.borrow().taken();
+            let refused = |lane: usize| self.seat(lane).lane.borrow().refuses(now);
+            match lane {
+                Some(lane) if taken < self.inner.ready_max && !refused(lane) => {
+                    self.inner.schedule.borrow_mut().takes(key);
+                    let message = Message {
+                        envelope: envelope.clone(),
+                        body: body.clone(),
+                        charge: charge.clone(),
+                    };
+                    self.arrive(lane, Ready { key, due, message: Some(message), since: now });
+                }
+                Some(_) | None => {
+                    self.inner.schedule.borrow_mut().waits(key);
+                    self.inner.pager.raise();
+                }
+            }
+        }
+    }
+
+    fn emit_accepted(&self, admitted: &Admitted, accept: Duration) {
+        let envelope = &admitted.envelope;
+        self.inner.world.emit(Event::MessageAccepted {
+            id: envelope.id,
+            peer: envelope.origin.peer,
+            account: envelope.origin.account.clone(),
+            sender: envelope.sender.clone(),
+            sender_id: envelope.sender_id.clone(),
+            recipients: envelope.recipients.len() as u32,
+            bytes: envelope.size,
+            protocol: envelope.origin.protocol.as_str(),
+            accept_micros: accept.as_micros() as u64,
+        });
+    }
+
+    pub(super) fn emit_rejected(
+        &self,
+        stage: RejectStage,
+        tag: RejectTag,
+        peer: IpAddr,
+        account: &str,
+        sender: &str,
+        reply: &Reply,
+    ) {
+        self.inner.world.emit(Event::MessageRejected {
+            stage,
+            tag,
+            peer,
+            account: account.into(),
+            sender: sender.into(),
+            reply: reply.to_string().into(),
+        });
+    }
+}

@@ -1,0 +1,428 @@
+//! One inbound connection: the socket side of `smtp::server`.
+//!
+//! Reads, lets the session decide, does what its steps ask, writes the replies in one piece per
+//! pause. Owns the deadlines: idle between commands, idle within a message, a whole message, a whole
+//! session. While a message is being stored nothing is read, so a peer that pipelines cannot run ahead of the disk.
+
+use super::deadline::{Elapsed, OnStop};
+use super::wire::{self, Leftover};
+use super::world::{Stream, World};
+use super::{Counted, Shard};
+use crate::accept::proxy;
+use crate::config::{AuthMode, ListenerTls, Peer};
+use crate::deliver::lane::Charge;
+use crate::event::{CloseReason, Event, RefusalTag, RejectStage, RejectTag};
+use crate::limits::{FAREWELL_SECONDS_MAX, READ_BYTES_MAX};
+use crate::message::{Address, BODY_VERSION, MessageId};
+use crate::queue::commit::refusal;
+use crate::smtp::address::parse_mailbox;
+use crate::smtp::command::MailFrom;
+use crate::smtp::reply::Reply;
+use crate::smtp::server::{
+    Auth, Draft, Gate, Login, Phase, Rules, ServerSession, Step,
+};
+use crate::smtp::trace::Received;
+use crate::smtp::wording as say;
+use crate::time::Moment;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+pub(super) async fn session<W: World>(shard: Shard<W>, mut stream: W::Stream, listener: usize) {
+    let _counted = Counted::new(&shard.inner.inbound);
+    let mut peer = stream.peer();
+    let mut input = Leftover::default();
+    if declared(&shard, peer.ip()).is_some_and(|peer| peer.proxy) {
+        match read_proxy_header(&shard, &mut stream, &mut input).await {
+            Ok(source) => peer = source.unwrap_or(peer),
+            Err(()) => return refuse(&shard, stream, peer.ip(), RefusalTag::ProxyHeader).await,
+        }
+    }
+    let own_max = declared(&shard, peer.ip()).and_then(|peer| peer.sessions_max);
+    let entered = match shard.inner.stopping.get() {
+        true => Err(RefusalTag::Stopping),
+        false => shard.inner.admission.lock().expect("not poisoned").enter(peer.ip(), own_max),
+    };
+    if let Err(tag) = entered {
+        return refuse(&shard, stream, peer.ip(), tag).await;
+    }
+    let _seat = Seat { shard: &shard, peer: peer.ip() };
+    Conversation::new(&shard, peer, listener, input).run(stream).await;
+}
+
+fn declared<W: World>(shard: &Shard<W>, peer: IpAddr) -> Option<&Peer> {
+    shard.inner.config.peer(peer)
+}
+
+/// A place in the admission counter; given back also when the session panics.
+struct Seat<'a, W: World> {
+    shard: &'a Shard<W>,
+    peer: IpAddr,
+}
+
+impl<W: World> Drop for Seat<'_, W> {
+    fn drop(&mut self) {
+        self.shard.inner.admission.lock().expect("not poisoned").leave(self.peer);
+    }
+}
+
+async fn refuse<W: World>(shard: &Shard<W>, mut stream: W::Stream, peer: IpAddr, tag: RefusalTag) {
+    let reply = match tag {
+        RefusalTag::SessionsMax => say::SESSIONS_MAX,
+        RefusalTag::PeerSessionsMax => say::PEER_SESSIONS_MAX,
+        RefusalTag::NotAllowed => say::NOT_ALLOWED,
+        RefusalTag::Stopping => say::STOPPING,
+        RefusalTag::ProxyHeader => say::PROXY_HEADER,
+    };
+    shard.inner.world.emit(Event::SessionRefused { peer, tag });
+    let mut text = Vec::new();
+    reply.write(&mut text);
+    farewell(shard, &mut stream, &text).await;
+}
+
+/// The last words on a stream, as far as the peer takes them in time.
+async fn farewell<W: World>(shard: &Shard<W>, stream: &mut W::Stream, text: &[u8]) {
+    let until = shard.after(Duration::from_secs(FAREWELL_SECONDS_MAX));
+    let words = async {
+        wire::write_all(stream, text).await?;
+        wire::close(stream).await
+    };
+    // Whoever does not take them is gone: there is nobody to tell.
+    let _unheard = shard.inner.deadlines.within(until, OnStop::Finish, words).await;
+}
+
+async fn read_proxy_header<W: World>(
+    shard: &Shard<W>,
+    stream: &mut W::Stream,
+    input: &mut Leftover,
+) -> Result<Option<SocketAddr>, ()> {
+    let until = shard.after(Duration::from_secs(FAREWELL_SECONDS_MAX));
+    loop {
+        match proxy::read(input.unread()) {
+            Ok(proxy::Progress::More) => {}
+            Ok(proxy::Progress::Whole(header)) => {
+                input.advance(header.length);
+                return Ok(header.source);
+            }
+            Err(_) => return Err(()),
+        }
+        let read = shard.inner.deadlines.within(until, OnStop::End, shard.read(stream)).await;
+        let Ok(Ok(count @ 1..)) = read else { return Err(()) };
+        let bytes = [input.unread(), &shard.inner.scratch.borrow()[..count]].concat();
+        input.set(&bytes);
+    }
+}
+
+/// A session from its greeting to its end.
+struct Conversation<'a, W: World> {
+    shard: &'a Shard<W>,
+    peer: SocketAddr,
+    listener: usize,
+    session: ServerSession,
+    gatekeeper: Gatekeeper<'a, W>,
+    input: Leftover,
+    charge: Charge,
+    began: Moment,
+    /// When the message that is coming in began.
+    message_began: Option<Moment>,
+}
+
+impl<'a, W: World> Conversation<'a, W> {
+    fn new(shard: &'a Shard<W>, peer: SocketAddr, listener: usize, input: Leftover) -> Self {
+        let tls = shard.inner.config.listeners[listener].tls == ListenerTls::Implicit;
+        Conversation {
+            shard,
+            peer,
+            listener,
+            session: ServerSession::new(Rc::new(rules(shard, peer.ip(), listener)), tls),
+            gatekeeper: Gatekeeper { shard, peer: peer.ip(), id: None },
+            input,
+            charge: shard.charge(0),
+            began: shard.inner.world.moment(),
+            message_began: None,
+        }
+    }
+
+    async fn run(mut self, stream: W::Stream) {
+        let world = &self.shard.inner.world;
+        world.emit(Event::SessionOpened { peer: self.peer, listener: self.listener as u16 });
+        let tls = self.shard.inner.config.listeners[self.listener].tls;
+        let stream = match tls {
+            ListenerTls::Implicit => self.secure(stream).await,
+            ListenerTls::None | ListenerTls::Starttls => Ok(stream),
+        };
+        let reason = match stream {
+            Ok(stream) => self.converse(stream).await,
+            Err(reason) => reason,
+        };
+        world.emit(Event::SessionClosed {
+            peer: self.peer,
+            messages: self.session.messages(),
+            reason,
+            millis: world.moment().since(self.began).as_millis() as u64,
+        });
+    }
+
+    async fn secure(&self, stream: W::Stream) -> Result<W::Stream, CloseReason> {
+        let inner = &self.shard.inner;
+        let until = self.shard.after(inner.config.limits.command_idle_max);
+        let handshake = stream.accept_tls(self.listener);
+        match inner.deadlines.within(until, OnStop::End, handshake).await {
+            Ok(Ok(stream)) => {
+                if let Some(tls) = stream.tls() {
+                    let (version, cipher) = (tls.version, tls.cipher);
+                    inner.world.emit(Event::SessionSecured { peer: self.peer, version, cipher });
+                }
+                Ok(stream)
+            }
+            Ok(Err(_)) | Err(Elapsed) => Err(CloseReason::TlsFailed),
+        }
+    }
+
+    async fn converse(&mut self, mut stream: W::Stream) -> CloseReason {
+        // Octets in the scratch buffer that were just read.
+        let mut fresh = 0;
+        loop {
+            let step = self.next_step(std::mem::take(&mut fresh));
+            let done = match step {
+                Step::Read => self.read(&mut stream).await.map(|count| fresh = count),
+                Step::Flush => self.flush(&mut stream).await,
+                Step::Message(transaction) => {
+                    let began = self.shard.inner.world.moment();
+                    let id = self.gatekeeper.id.take().expect("a preface was asked for");
+                    let charge = std::mem::replace(&mut self.charge, self.shard.charge(0));
+                    let peer = self.peer.ip();
+                    let reply = self.shard.take_in(transaction, id, peer, charge, began).await;
+                    self.session.settled(&reply);
+                    self.message_began = None;
+                    Ok(())
+                }
+                Step::Authenticate(login) => {
+                    self.authenticate(login).await;
+                    Ok(())
+                }
+                Step::StartTls => match self.flush(&mut stream).await {
+                    Ok(()) => match self.secure(stream).await {
+                        Ok(secured) => {
+                            stream = secured;
+                            self.session.secured();
+                            Ok(())
+                        }
+                        Err(reason) => return reason,
+                    },
+                    Err(reason) => Err(reason),
+                },
+                Step::Close(reason) => {
+                    let text = std::mem::take(self.session.replies());
+                    farewell(self.shard, &mut stream, &text).await;
+                    return reason;
+                }
+            };
+            if let Err(reason) = done {
+                return reason;
+            }
+        }
+    }
+
+    /// Lets the session take what is there: what waited, or else the `fresh` octets just read.
+    fn next_step(&mut self, fresh: usize) -> Step {
+        let step = if fresh == 0 {
+            let mut input = self.input.unread();
+            let before = input.len();
+            let step = self.session.step(&mut input, &mut self.gatekeeper);
+            let used = before - input.len();
+            self.input.advance(used);
+            step
+        } else {
+            let scratch = self.shard.inner.scratch.borrow();
+            let mut input = &scratch[..fresh];
+            let step = self.session.step(&mut input, &mut self.gatekeeper);
+            if !input.is_empty() {
+                self.input.set(input);
+            }
+            step
+        };
+        self.charge.set(self.session.buffered());
+        step
+    }
+
+    async fn flush(&mut self, stream: &mut W::Stream) -> Result<(), CloseReason> {
+        let until = self.shard.after(self.shard.inner.config.limits.command_idle_max);
+        let replies = self.session.replies();
+        let write = wire::write_all(stream, replies);
+        let written = self.shard.inner.deadlines.within(until, OnStop::Finish, write).await;
+        replies.clear();
+        if replies.capacity() > 1024 {
+            *replies = Vec::new();
+        }
+        match written {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(CloseReason::Lost),
+            Err(Elapsed) => Err(CloseReason::Slow),
+        }
+    }
+
+    /// Sends what is to be said, then reads. A deadline that passes becomes a reply, and a step to
+    /// close: the session is asked once more.
+    async fn read(&mut self, stream: &mut W::Stream) -> Result<usize, CloseReason> {
+        if !self.session.replies().is_empty() {
+            self.flush(stream).await?;
+        }
+        let (until, on_stop, reply, reason) = self.patience();
+        match self.shard.inner.deadlines.within(until, on_stop, self.shard.read(stream)).await {
+            Ok(Ok(0)) => Err(CloseReason::PeerClosed),
+            Ok(Ok(count)) => {
+                debug_assert!(count <= READ_BYTES_MAX);
+                Ok(count)
+            }
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(CloseReason::Broken)
+            }
+            Ok(Err(_)) => Err(CloseReason::Lost),
+            Err(Elapsed) => {
+                let stopped = self.shard.inner.stopping.get() && on_stop == OnStop::End;
+                match stopped {
+                    true => self.session.close(&say::STOPPING, CloseReason::Stopping),
+                    false => self.session.close(&reply, reason),
+                }
+                Ok(0)
+            }
+        }
+    }
+
+    /// How long to wait for the peer, and what to say when it was too long.
+    fn patience(&mut self) -> (Moment, OnStop, Reply, CloseReason) {
+        let limits = &self.shard.inner.config.limits;
+        let now = self.shard.inner.world.moment();
+        match self.session.phase() {
+            Phase::Content => {
+                let began = *self.message_began.get_or_insert(now);
+                let whole = began.after(limits.message_duration_max);
+                let until = now.after(limits.data_idle_max).min(whole);
+                (until, OnStop::Finish, say::SLOW, CloseReason::Slow)
+            }
+            Phase::Command => {
+                let idle = now.after(limits.command_idle_max);
+                let age = self.began.after(limits.session_duration_max);
+                let on_stop = match self.session.is_resting() {
+                    true => OnStop::End,
+                    false => OnStop::Finish,
+                };
+                if age < idle {
+                    return (age, on_stop, say::SESSION_AGE, CloseReason::SessionAge);
+                }
+                (idle, on_stop, say::IDLE, CloseReason::Idle)
+            }
+        }
+    }
+
+    async fn authenticate(&mut self, login: Login) {
+        let inner = &self.shard.inner;
+        let Login { account, password } = login;
+        let proven = match inner.config.account(&account) {
+            Some(known) => inner.world.verify_password(&known.password_hash, password).await,
+            // An unknown account costs as long as a wrong password: nobody learns which names exist.
+            None => inner.world.verify_password(UNKNOWN_ACCOUNT_HASH, password).await && false,
+        };
+        let peer = self.peer.ip();
+        let name = account.as_str().into();
+        inner.world.emit(match proven {
+            true => Event::AuthSucceeded { peer, account: name },
+            false => Event::AuthFailed { peer, account: name },
+        });
+        self.session.authenticated(proven.then_some(account.as_str()));
+    }
+}
+
+/// An argon2id hash of no password, with the usual parameters (RFC 9106 4, second choice).
+const UNKNOWN_ACCOUNT_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$\
+    bm9zdWNoYWNjb3VudDAwMA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+fn rules<W: World>(shard: &Shard<W>, peer: IpAddr, listener: usize) -> Rules {
+    let config = &shard.inner.config;
+    let listener = &config.listeners[listener];
+    let in_clear = listener.auth_without_tls;
+    Rules {
+        hostname: config.hostname.as_str().into(),
+        message_bytes_max: config.limits.message_bytes_max,
+        recipients_max: config.limits.recipients_max as usize,
+        errors_max: config.limits.errors_max,
+        commands_max: config.limits.commands_max,
+        messages_max: config.limits.messages_max,
+        auth_failures_max: config.limits.auth_failures_max,
+        starttls: listener.tls == ListenerTls::Starttls,
+        auth: match listener.auth {
+            AuthMode::Off => Auth::Off,
+            AuthMode::Optional => Auth::Offered { in_clear },
+            AuthMode::Required => Auth::Required { in_clear },
+        },
+        peer_account: config.peer(peer).map(|peer| peer.account.as_str().into()),
+    }
+}
+
+/// What the session asks of the rest of the relay.
+struct Gatekeeper<'a, W: World> {
+    shard: &'a Shard<W>,
+    peer: IpAddr,
+    /// Of the message whose content is coming in.
+    id: Option<MessageId>,
+}
+
+impl<W: World> Gate for Gatekeeper<'_, W> {
+    fn mail(&mut self, mail: &MailFrom) -> Result<(), Reply> {
+        let inner = &self.shard.inner;
+        let refused = |tag, reply: Reply| {
+            self.shard.emit_rejected(RejectStage::Mail, tag, self.peer, "", mail.sender.as_str(), &reply);
+            reply
+        };
+        if inner.stopping.get() {
+            return Err(say::STOPPING);
+        }
+        inner.world.accepts().map_err(|error| refused(RejectTag::Disk, refusal(error)))?;
+        let announced = mail.size.unwrap_or(0) as usize;
+        if inner.inflight.get().saturating_add(announced) > inner.inflight_bytes_max {
+            return Err(refused(RejectTag::Busy, say::MEMORY));
+        }
+        Ok(())
+    }
+
+    fn recipient(&mut self, address: Address) -> Result<Address, Reply> {
+        let config = &self.shard.inner.config;
+        let address = match address.domain() {
+            // RFC 5321 4.5.1: every relay has a postmaster, who is told where to be found.
+            "" => parse_mailbox(config.postmaster.as_bytes()).map_err(|_| say::NO_ROUTE)?,
+            _ => address,
+        };
+        match self.shard.lane_of(&address.domain_key()) {
+            Some(_) => Ok(address),
+            None => {
+                let (stage, tag, to) = (RejectStage::Rcpt, RejectTag::NoRoute, address.as_str());
+                self.shard.emit_rejected(stage, tag, self.peer, "", to, &say::NO_ROUTE);
+                Err(say::NO_ROUTE)
+            }
+        }
+    }
+
+    fn preface(&mut self, draft: &Draft) -> Vec<u8> {
+        let inner = &self.shard.inner;
+        let now = inner.world.stamp();
+        let id = inner.ids.borrow_mut().next(now);
+        self.id = Some(id);
+        // A usual message fits without growing, a big one grows by doubling.
+        let announced = draft.mail.size.unwrap_or(0).min(1 << 20) as usize;
+        let mut record = Vec::with_capacity(announced.max(4 << 10) + 512);
+        record.push(BODY_VERSION);
+        Received {
+            helo: &draft.helo,
+            peer: self.peer,
+            hostname: &inner.config.hostname,
+            protocol: draft.protocol,
+            id,
+            recipients: &draft.recipients,
+            at: now,
+        }
+        .write(&mut record);
+        record
+    }
+}

@@ -1,0 +1,144 @@
+//! The one seam to the outside: clock, randomness, tasks, sockets, disk, events.
+//!
+//! Drivers are written against [`World`] and run unchanged in two of them: `runtime/` (glommio and
+//! RocksDB) and the simulator of the tests (virtual clock, seeded randomness, a disk that loses
+//! what was not synced, a network that misbehaves). Nothing under `shard/` or above it knows which.
+//!
+//! A world belongs to one shard and one thread: it is cheap to clone and never crosses threads.
+
+use crate::event::Event;
+use crate::message::{Body, Envelope, MessageId};
+use crate::queue::change::DuePut;
+use crate::queue::commit::{Commit, CommitError, Committed};
+use crate::queue::key::{DomainKey, DueKey};
+use crate::queue::record::BadRecord;
+use crate::time::{Moment, Stamp};
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Whose share of the core a task uses, so that neither side of the relay starves the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Inbound sessions.
+    Ingest,
+    /// Outbound sessions.
+    Delivery,
+    /// Sweeps, paging, everything that may wait a little.
+    Background,
+}
+
+pub trait World: Clone + 'static {
+    type Stream: Stream;
+
+    /// The monotonic clock.
+    fn moment(&self) -> Moment;
+
+    /// The wall clock.
+    fn stamp(&self) -> Stamp;
+
+    /// Uniform over all 64-bit values; for jitter and choices, not for secrets.
+    fn random(&self) -> u64;
+
+    /// Runs `task` on this shard until it ends. A panic in it ends that task alone; the world counts and logs it.
+    fn spawn(&self, share: Share, task: impl Future<Output = ()> + 'static);
+
+    fn sleep(&self, wait: Duration) -> impl Future<Output = ()>;
+
+    /// Opens a TCP connection, from `source` when given. The caller sets the deadline.
+    fn connect(
+        &self,
+        to: SocketAddr,
+        source: Option<IpAddr>,
+    ) -> impl Future<Output = io::Result<Self::Stream>>;
+
+    /// Makes the changes durable, together or not at all. See [`Commit::needs_sync`].
+    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Committed, CommitError>>;
+
+    /// Whether a new message would be taken now; asked before a body is read, to refuse early.
+    fn accepts(&self) -> Result<(), CommitError>;
+
+    /// Up to `limit` entries of `domain` after `after` (exclusive) that are due at `until` or before, in order, and
+    /// the due time of the entry that follows them.
+    fn page(
+        &self,
+        domain: DomainKey,
+        after: DueKey,
+        until: Stamp,
+        limit: usize,
+    ) -> impl Future<Output = Result<Page, LoadError>>;
+
+    /// An envelope and its body; `None` when the message is not (or no longer) in the queue.
+    fn load(
+        &self,
+        id: MessageId,
+    ) -> impl Future<Output = Result<Option<(Envelope, Body)>, LoadError>>;
+
+    /// Whether `password` matches the account's argon2 hash. Takes tens of milliseconds of another
+    /// thread's time by design, so the shard goes on meanwhile.
+    fn verify_password(&self, hash: &str, password: Vec<u8>) -> impl Future<Output = bool>;
+
+    fn emit(&self, event: Event);
+}
+
+/// Entries read back from disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    pub entries: Vec<DuePut>,
+    /// Due time of the next entry of the domain, due or not; `None` when there is none.
+    pub next: Option<Stamp>,
+}
+
+/// Why something could not be read back. The entry is left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoadError {
+    Record(BadRecord),
+    /// The store's own words.
+    Disk(Box<str>),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::Record(bad) => write!(f, "{bad}"),
+            LoadError::Disk(words) => write!(f, "reading from disk: {words}"),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// What a TLS handshake agreed on, for headers and events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSession {
+    /// `TLSv1.3` or `TLSv1.2`.
+    pub version: &'static str,
+    pub cipher: Box<str>,
+}
+
+/// A connected byte stream, plain or under TLS.
+///
+/// Polled rather than `async fn read`, so that the caller may lend a buffer for just the poll: idle
+/// sessions then own no read buffer (see `shard/wire.rs`).
+pub trait Stream: Sized + 'static {
+    /// `Ok(0)` is the end of the stream.
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Writes some of `from`, at least one octet unless it is empty.
+    fn poll_write(&mut self, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Sends what is buffered (TLS) and then the end of the stream.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Becomes the server side of a TLS session with the certificate of listener `listener`.
+    fn accept_tls(self, listener: usize) -> impl Future<Output = io::Result<Self>>;
+
+    fn tls(&self) -> Option<TlsSession>;
+
+    fn local(&self) -> SocketAddr;
+
+    fn peer(&self) -> SocketAddr;
+}

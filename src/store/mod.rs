@@ -1,0 +1,35 @@
+//! The RocksDB world: open, group commit, recovery scan, reads, backup.
+//!
+//! The one place that knows RocksDB. It stores what `queue/` encodes and decides nothing about
+//! mail: which keys a change touches is `queue::change`, what bytes mean is `queue::record`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `open.rs` | [`Store`]: directory, lock, format record, figures, backup |
+//! | `options.rs` | every RocksDB option that is not its default, with the reason |
+//! | `committer.rs` | the one thread that writes; budgets and poisoning |
+//! | `disk.rs` | what that thread does to RocksDB: a batch, a sync, the free space |
+//! | `completions.rs` | the way back from that thread to a shard |
+//! | `recover.rs` | the scan at start |
+//! | `read.rs` | pages, messages, lists; callable from any thread, blocking |
+//! | `error.rs` | [`StoreError`]: what an operator must act on |
+//!
+//! Writes pass the committer alone (the format record at open is the exception), so a read in it
+//! and the write after it cannot interleave with another's.
+
+mod committer;
+mod completions;
+mod disk;
+mod error;
+mod open;
+mod options;
+mod read;
+mod recover;
+
+pub use committer::{Batch, CommitObserver, CommitStatistics, Committer, CommitterThread};
+pub use completions::{Completion, Completions, Done};
+pub use error::{Doing, StoreError};
+pub use open::{Store, StoreFigures};
+pub use options::StoreOptions;
+pub use read::{ListedDue, ListedEnvelope};
+pub use recover::Recovered;

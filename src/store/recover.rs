@@ -1,0 +1,80 @@
+//! The scan at start: what waits, by domain, and nothing more.
+//!
+//! Reads the keys of `due` once, in order, and feeds them to a `Schedule`; envelopes and bodies
+//! stay where they are, so memory and time go with the number of entries and domains, not with the
+//! mail. A shard scans its own slots only, so shards recover side by side. A key that is not one is
+//! counted and left alone: it cannot be delivered, and deleting it would destroy the evidence.
+
+use super::error::{Doing, StoreError};
+use super::open::Store;
+use crate::message::MessageId;
+use crate::queue::change::Family;
+use crate::queue::key::{DueKey, ID_KEY_LEN, Slot};
+use crate::queue::schedule::Schedule;
+use rocksdb::ReadOptions;
+
+/// Blocks are read in order and once.
+const READAHEAD_BYTES: usize = 1024 * 1024;
+
+/// What a shard begins with.
+#[derive(Debug)]
+pub struct Recovered {
+    pub schedule: Schedule,
+    /// The newest id in the store, of all slots, so that no id is given twice.
+    pub newest: Option<MessageId>,
+    pub entries: u64,
+    pub domains: usize,
+    /// Keys of `due` that are not keys.
+    pub damaged: u64,
+}
+
+impl Store {
+    /// Scans the entries of the slots that `owns` names. What is not a key counts for the owner of
+    /// the slot that its first octet would name.
+    pub fn recover(&self, owns: impl Fn(Slot) -> bool) -> Result<Recovered, StoreError> {
+        let mut schedule = Schedule::default();
+        let mut damaged = 0;
+        let mut options = scan_options();
+        options.set_readahead_size(READAHEAD_BYTES);
+        let mut due = self.db().raw_iterator_cf_opt(self.family(Family::Due), options);
+        due.seek_to_first();
+        while let Some(key) = due.key() {
+            let slot = key.first().copied().unwrap_or(0);
+            if !owns(slot) {
+                match (slot..=Slot::MAX).find(|&later| owns(later)) {
+                    Some(next) => due.seek([next]),
+                    None => break,
+                }
+                continue;
+            }
+            match DueKey::decode(key) {
+                Some(key) => schedule.waits(key),
+                None => damaged += 1,
+            }
+            due.next();
+        }
+        due.status().map_err(|error| StoreError::engine(Doing::Scan, error))?;
+        let (entries, domains) = (schedule.entries(), schedule.domains());
+        Ok(Recovered { schedule, newest: self.newest()?, entries, domains, damaged })
+    }
+
+    fn newest(&self) -> Result<Option<MessageId>, StoreError> {
+        let options = scan_options();
+        let mut envelopes = self.db().raw_iterator_cf_opt(self.family(Family::Envelope), options);
+        envelopes.seek_to_last();
+        // The count of groups that may follow an envelope has the same first octets.
+        let newest = envelopes.key().and_then(|key| {
+            let id = key.first_chunk::<ID_KEY_LEN>()?;
+            Some(MessageId::from_u64(u64::from_be_bytes(*id)))
+        });
+        envelopes.status().map_err(|error| StoreError::engine(Doing::Scan, error))?;
+        Ok(newest)
+    }
+}
+
+fn scan_options() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    // A scan of everything would push out of the cache what is read again.
+    options.fill_cache(false);
+    options
+}

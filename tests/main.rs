@@ -1,0 +1,12 @@
+//! All integration tests, in one binary, so that RocksDB is linked once.
+//!
+//! Each module asks one question; its head says which. Nothing here leaves loopback.
+
+mod config;
+mod control;
+mod inbound;
+mod notices;
+mod outbound;
+mod records;
+mod store;
+mod wire;

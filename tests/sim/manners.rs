@@ -1,0 +1,122 @@
+//! The personality of a simulated remote server: what it offers, and what it does wrong how often.
+//!
+//! Shares are of a thousand and are rolled anew at each occasion. A personality is drawn from a *badness*,
+//! fault by fault with an even chance each, so that every run meets a different mix
+//! instead of a little of everything.
+
+use super::random::Random;
+use std::time::Duration;
+
+#[derive(Clone, Debug)]
+pub struct Manners {
+    pub offers: Offers,
+    /// Refusals by stage.
+    pub greeting: Refusals,
+    pub ehlo: Refusals,
+    pub mail: Refusals,
+    pub rcpt: Refusals,
+    pub data: Refusals,
+    pub content: Refusals,
+    /// Answers 450 to a recipient for so long after it was first seen.
+    pub greylists_for: Duration,
+    /// Closes instead of answering a command.
+    pub drops: u64,
+    /// Answers 421 and closes.
+    pub closes: u64,
+    /// Answers with what is no reply.
+    pub garbage: u64,
+    /// Waits long before it answers.
+    pub slow: u64,
+    /// Has the whole message, loses it and closes.
+    pub loses: u64,
+    /// Keeps the message and closes without a word.
+    pub keeps_silently: u64,
+}
+
+/// What EHLO offers.
+#[derive(Clone, Copy, Debug)]
+pub struct Offers {
+    /// Whether it knows EHLO at all.
+    pub extensions: bool,
+    pub pipelining: bool,
+    pub chunking: bool,
+    pub eight_bit: bool,
+    pub size: bool,
+    pub dsn: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Refusals {
+    pub transient: u64,
+    pub permanent: u64,
+}
+
+impl Offers {
+    const ALL: Offers = Offers {
+        extensions: true,
+        pipelining: true,
+        chunking: true,
+        eight_bit: true,
+        size: true,
+        dsn: false,
+    };
+
+    fn draw(random: &Random) -> Offers {
+        Offers {
+            extensions: random.permille(900),
+            pipelining: random.permille(700),
+            chunking: random.permille(600),
+            eight_bit: random.permille(800),
+            size: random.permille(800),
+            dsn: random.permille(400),
+        }
+    }
+}
+
+impl Manners {
+    pub fn good() -> Manners {
+        Manners {
+            offers: Offers::ALL,
+            greeting: Refusals::default(),
+            ehlo: Refusals::default(),
+            mail: Refusals::default(),
+            rcpt: Refusals::default(),
+            data: Refusals::default(),
+            content: Refusals::default(),
+            greylists_for: Duration::ZERO,
+            drops: 0,
+            closes: 0,
+            garbage: 0,
+            slow: 0,
+            loses: 0,
+            keeps_silently: 0,
+        }
+    }
+
+    /// Everything is refused at RCPT, for good or for now.
+    pub fn refusing(refusals: Refusals) -> Manners {
+        Manners { rcpt: refusals, ..Manners::good() }
+    }
+
+    /// `badness` is the largest share that a fault can get.
+    pub fn draw(random: &Random, badness: u64) -> Manners {
+        let share = || if random.permille(500) { random.below(0..badness + 1) } else { 0 };
+        let refusals = || Refusals { transient: share(), permanent: share() / 2 };
+        Manners {
+            offers: Offers::draw(random),
+            greeting: refusals(),
+            ehlo: refusals(),
+            mail: refusals(),
+            rcpt: refusals(),
+            data: refusals(),
+            content: refusals(),
+            greylists_for: Duration::from_millis(share() * 100),
+            drops: share() / 4,
+            closes: share() / 4,
+            garbage: share() / 8,
+            slow: share() / 4,
+            loses: share() / 2,
+            keeps_silently: share() / 2,
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! The judge: compares what the outside saw with what the relay may do.
+//!
+//! The promise (DESIGN 1): what was answered 250 is delivered, or bounced with a notice, or queued;
+//! nothing else is delivered; nothing is delivered twice but for what was in flight. A second delivery is
+//! excused only when the relay never read the final reply to the first, or when a crash put
+//! the recipient back into the queue, which is read from the disk itself. So there is no
+//! tolerance in here for "about" the time of a crash.
+
+use super::disk::Disk;
+use super::journal::Entry;
+use super::ledger::{Answer, Delivery, Ledger, NoticeRead, Submission};
+use super::mail::{Identity, below_received, identify};
+use super::relay::Ground;
+use baton::event::Event;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+pub struct Oracle<'a> {
+    ground: &'a Ground,
+    ledger: &'a Ledger,
+    submissions: BTreeMap<String, Submission>,
+    notices: Vec<NoticeRead>,
+    /// What waits on disk.
+    waiting: BTreeSet<(Identity, String)>,
+    problems: Vec<String>,
+}
+
+impl<'a> Oracle<'a> {
+    pub fn new(ground: &'a Ground, ledger: &'a Ledger) -> Self {
+        Oracle {
+            ground,
+            ledger,
+            submissions: ledger.submissions(),
+            notices: ledger.notices(),
+            waiting: waiting_recipients(&ground.disk),
+            problems: Vec::new(),
+        }
+    }
+
+    /// What must hold at any time, and first of all when a crash has just happened.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn after_crash(mut self) {
+        self.ledger.forget(&self.waiting);
+        self.check_nothing_is_lost();
+        self.check_nothing_is_made_up();
+        self.check_nothing_is_doubled();
+        self.report();
+    }
+
+    /// What must hold when everything is drained.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn at_the_end(mut self) {
+        if !self.waiting.is_empty() {
+            self.problems.push(format!("still queued: {:?}", self.waiting));
+        }
+        self.check_nothing_is_lost();
+        self.check_nothing_is_made_up();
+        self.check_nothing_is_doubled();
+        self.check_ids();
+        self.check_attempts();
+        self.problems.extend(self.ledger.breaches());
+        self.report();
+    }
+
+    fn report(self) {
+        assert!(self.problems.is_empty(), "the oracle objects:\n  {}", self.problems.join("\n  "));
+    }
+
+    fn check_nothing_is_lost(&mut self) {
+        let mut reached = BTreeSet::new();
+        self.ledger.with_deliveries(|deliveries| {
+            for delivery in deliveries {
+                for to in &delivery.recipients {
+                    reached.insert((delivery.identity.clone(), to.clone()));
+                }
+            }
+        });
+        for (token, submission) in &self.submissions {
+            if submission.answer != Answer::Accepted {
+                continue;
+            }
+            for to in &submission.recipients {
+                let place = (Identity::Message(token.clone()), to.clone());
+                let settled = reached.contains(&place)
+                    || self.waiting.contains(&place)
+                    || self.is_told(token, to)
+                    || self.is_dropped(submission, to);
+                if !settled {
+                    self.problems.push(format!("LOST: {token} to {to}, queued as {:?}", submission.id));
+                }
+            }
+        }
+    }
+
+    /// A notice about it reached the sender.
+    fn is_told(&self, token: &str, to: &str) -> bool {
+        let about = |notice: &&NoticeRead| notice.token == token;
+        self.notices.iter().filter(about).any(|notice| notice.recipients.iter().any(|one| one == to))
+    }
+
+    /// It bounced, and there was nobody to tell, or the notice itself could not be delivered or waits.
+    fn is_dropped(&self, submission: &Submission, to: &str) -> bool {
+        let id = submission.id.as_deref().expect("accepted with an id");
+        let entries = self.ground.journal.entries();
+        let bounced = |of: &str, to: Option<&str>| {
+            entries.iter().any(|entry| match &entry.event {
+                Event::RecipientBounced { id, recipient, .. } => {
+                    id.to_string() == of && to.is_none_or(|to| to == recipient.as_str())
+                }
+                _ => false,
+            })
+        };
+        if !bounced(id, Some(to)) {
+            return false;
+        }
+        let notices = entries.iter().filter_map(|entry| match &entry.event {
+            Event::NoticeQueued { id: notice, about, .. } if about.to_string() == id => {
+                Some(notice.to_string())
+            }
+            _ => None,
+        });
+        let on_disk: BTreeSet<String> =
+            self.ground.disk.waiting().iter().map(|waiting| waiting.id.to_string()).collect();
+        submission.sender.is_none()
+            || notices.into_iter().any(|notice| on_disk.contains(&notice) || bounced(&notice, None))
+    }
+
+    /// Every delivery is of a submission that the relay may have, unchanged, to those it was for.
+    fn check_nothing_is_made_up(&mut self) {
+        let (submissions, notices) = (&self.submissions, &self.notices);
+        let problems = &mut self.problems;
+        self.ledger.with_deliveries(|deliveries| {
+            for delivery in deliveries {
+                match &delivery.identity {
+                    Identity::Message(token) => check_message(delivery, token, submissions, problems),
+                    Identity::Notice(_) if delivery.sender.is_empty() => {}
+                    Identity::Notice(id) => problems.push(format!("notice {id} has a sender")),
+                }
+            }
+        });
+        for notice in notices {
+            match submissions.get(&notice.token) {
+                Some(submission) if submission.sender.is_some() => {
+                    for to in &notice.recipients {
+                        if !submission.recipients.contains(to) {
+                            problems.push(format!("{} tells of {to}, who was not asked", notice.id));
+                        }
+                    }
+                }
+                Some(_) => problems.push(format!("{}: a notice for a null sender", notice.id)),
+                None => problems.push(format!("{}: a notice about nothing", notice.id)),
+            }
+        }
+    }
+
+    /// Per recipient at most one end that is not excused; and none after it.
+    fn check_nothing_is_doubled(&mut self) {
+        let mut told: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+        for notice in &self.notices {
+            for to in &notice.recipients {
+                *told.entry((&notice.token, to)).or_default() += 1;
+            }
+        }
+        let problems = &mut self.problems;
+        for ((token, to), count) in &told {
+            if *count > 1 {
+                problems.push(format!("{count} notices about {token} to {to}"));
+            }
+        }
+        self.ledger.with_deliveries(|deliveries| {
+            let mut ends: BTreeMap<(&Identity, &str), Vec<&Delivery>> = BTreeMap::new();
+            for delivery in deliveries {
+                for to in &delivery.recipients {
+                    ends.entry((&delivery.identity, to)).or_default().push(delivery);
+                }
+            }
+            for ((identity, to), mut ends) in ends {
+                // What was in flight at a crash may arrive after what the next life sent.
+                ends.sort_by_key(|delivery| delivery.life);
+                let told = match identity {
+                    Identity::Message(token) => told.contains_key(&(token.as_str(), to)),
+                    Identity::Notice(_) => false,
+                };
+                let last = if told { None } else { ends.pop() };
+                let twice = ends.iter().filter(|delivery| !delivery.is_excused(to)).count();
+                if twice > 0 {
+                    let end = if last.is_some() { "delivered again" } else { "bounced" };
+                    problems.push(format!("{identity} to {to}: delivered for sure, then {end}"));
+                }
+            }
+        });
+    }
+
+    fn check_ids(&mut self) {
+        let mut seen = BTreeMap::new();
+        for (token, submission) in &self.submissions {
+            let Some(id) = &submission.id else { continue };
+            if let Some(other) = seen.insert(id, token) {
+                self.problems.push(format!("{token} and {other} are both queued as {id}"));
+            }
+        }
+    }
+
+    /// Attempts are counted without gaps, pauses grow as configured, and time runs out when it does.
+    fn check_attempts(&mut self) {
+        let mut attempts: BTreeMap<(String, String), (u16, u32)> = BTreeMap::new();
+        for entry in &*self.ground.journal.entries() {
+            match &entry.event {
+                Event::RecipientDeferred { id, recipient, attempts: count, .. } => {
+                    let of = (id.to_string(), recipient.to_string());
+                    let before = attempts.insert(of, (*count, entry.life));
+                    let expected = before.map_or(1, |(before, _)| before + 1);
+                    let crashed = before.is_none_or(|(_, life)| life != entry.life);
+                    if *count > expected || *count < expected && !crashed {
+                        let words = format!("attempt {count} of {id} follows {before:?}");
+                        self.problems.push(words);
+                    }
+                }
+                Event::RecipientDelivered { .. } | Event::RecipientBounced { .. } => {}
+                _ => {}
+            }
+        }
+    }
+
+    /// Pauses between attempts, for runs in which nobody set the clock.
+    pub fn check_pauses(&mut self) {
+        let entries = self.ground.journal.entries();
+        let wrong = entries.iter().filter_map(|entry| self.wrong_pause(entry));
+        let wrong: Vec<String> = wrong.collect();
+        drop(entries);
+        self.problems.extend(wrong);
+    }
+
+    fn wrong_pause(&self, entry: &Entry) -> Option<String> {
+        let delivery = &self.ground.config.delivery;
+        // An event may be written when its commit is done, which is a little later.
+        let slack = Duration::from_secs(6);
+        match &entry.event {
+            Event::RecipientDeferred { id, attempts, next, .. } => {
+                let doublings = u32::from(attempts.saturating_sub(1)).min(20);
+                let middle = delivery.retry_first.saturating_mul(1 << doublings);
+                let middle = middle.min(delivery.retry_max);
+                let expires = id.stamp().after(delivery.expire_after);
+                let latest = entry.at.after(middle * 5 / 4);
+                let early = next.after(slack) < entry.at.after(middle * 3 / 4)
+                    && next.after(slack) < expires;
+                let late = *next > latest || *next > expires.after(slack);
+                (early || late).then(|| {
+                    format!("{id} after attempt {attempts} at {}: next at {next}", entry.at)
+                })
+            }
+            Event::RecipientBounced { id, expired: true, .. } => {
+                let expires = id.stamp().after(delivery.expire_after);
+                (entry.at < expires).then(|| format!("{id} expired at {}, early", entry.at))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn check_message(
+    delivery: &Delivery,
+    token: &str,
+    submissions: &BTreeMap<String, Submission>,
+    problems: &mut Vec<String>,
+) {
+    let Some(submission) = submissions.get(token) else {
+        return problems.push(format!("{token} was never submitted"));
+    };
+    if !matches!(submission.answer, Answer::Accepted | Answer::Unknown) {
+        problems.push(format!("{token} was delivered, but it was {:?}", submission.answer));
+    }
+    if delivery.sender != submission.sender.as_deref().unwrap_or("") {
+        problems.push(format!("{token} came from {}", delivery.sender));
+    }
+    for to in &delivery.recipients {
+        if !submission.recipients.contains(to) {
+            problems.push(format!("{token} went to {to}, who was not asked for"));
+        }
+    }
+    if below_received(&delivery.message) != Some(&submission.content) {
+        problems.push(format!("{token} was changed on its way"));
+    }
+}
+
+/// What waits on disk, in the words of the ledger.
+fn waiting_recipients(disk: &Disk) -> BTreeSet<(Identity, String)> {
+    let waiting = disk.waiting();
+    let pairs = waiting.iter().flat_map(|waiting| {
+        let identity = identify(&waiting.body.record()[1..]);
+        let pending = waiting.due.pending.iter();
+        pending.map(move |pending| {
+            let recipient = &waiting.envelope.recipients[usize::from(pending.recipient)];
+            (identity.clone(), recipient.address.as_str().to_owned())
+        })
+    });
+    pairs.collect()
+}

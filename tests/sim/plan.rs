@@ -1,0 +1,236 @@
+//! What a run is made of: how many actors, and which faults how often.
+//!
+//! A plan is drawn from the seed, each kind of fault on with an even chance and of any strength: a run
+//! with a few faults reaches further than one with all of them. It also writes the configuration
+//! text that the relay is given, with waits short enough that a run is minutes of virtual time.
+
+use super::committer::DiskFaults;
+use super::network::Weather;
+use super::random::Random;
+use baton::config::Config;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub senders: u32,
+    pub mails_per_sender: u32,
+    pub mail_bytes_max: u64,
+    pub recipients_max: u64,
+    /// Of a thousand messages, so many have the null path.
+    pub null_senders: u64,
+    pub vanishes: u64,
+    pub nuisances: u32,
+    pub shards_max: u64,
+    pub weather: Weather,
+    pub disk: DiskFaults,
+    /// Of a thousand looks, so many begin a time of low disk.
+    pub low_disk: u64,
+    /// See [`super::manners::Manners::draw`]; 0 is a server without faults.
+    pub badness: u64,
+    /// Of a thousand looks at a server, so many find it out of reach.
+    pub outages: u64,
+    pub crashes: u32,
+    /// Of a thousand looks, so many find the clock set.
+    pub clock_steps: u64,
+    /// Of a thousand polls, so many are for nothing.
+    pub spurious: u64,
+    /// How long faults go on after the last crash.
+    pub safety: Duration,
+    pub knobs: Knobs,
+}
+
+/// What the configuration of the relay says.
+#[derive(Clone, Debug)]
+pub struct Knobs {
+    pub connections_max: u64,
+    pub messages_per_connection_max: u64,
+    pub ready_max: u64,
+    pub inflight_bytes_max: u64,
+    pub sessions_max: u64,
+    pub retry_first_seconds: u64,
+    pub retry_max_seconds: u64,
+    pub expire_after_minutes: u64,
+    pub shutdown_grace_seconds: u64,
+}
+
+impl Plan {
+    /// No faults at all.
+    pub fn smoke() -> Plan {
+        Plan {
+            senders: 4,
+            mails_per_sender: 10,
+            mail_bytes_max: 20_000,
+            recipients_max: 4,
+            null_senders: 0,
+            vanishes: 0,
+            nuisances: 0,
+            shards_max: 2,
+            weather: Weather::fine(),
+            disk: DiskFaults::none(),
+            low_disk: 0,
+            badness: 0,
+            outages: 0,
+            crashes: 0,
+            clock_steps: 0,
+            spurious: 0,
+            safety: Duration::from_secs(10),
+            knobs: Knobs {
+                connections_max: 4,
+                messages_per_connection_max: 100,
+                ready_max: 1_000,
+                inflight_bytes_max: 16 << 20,
+                sessions_max: 1_000,
+                retry_first_seconds: 10,
+                retry_max_seconds: 120,
+                expire_after_minutes: 20,
+                shutdown_grace_seconds: 10,
+            },
+        }
+    }
+
+    pub fn draw(seed: u64) -> Plan {
+        let random = Random::new(seed).fork("plan");
+        let share = |most| if random.permille(500) { random.below(0..most + 1) } else { 0 };
+        let latency_max = *random.pick(&[500, 5_000, 50_000, 300_000]);
+        Plan {
+            senders: random.below(1..7) as u32,
+            mails_per_sender: random.below(1..13) as u32,
+            mail_bytes_max: *random.pick(&[300, 3_000, 30_000, 60_000]),
+            recipients_max: random.below(1..8),
+            null_senders: share(300),
+            vanishes: share(200),
+            nuisances: share(3) as u32,
+            shards_max: random.below(1..4),
+            weather: Weather {
+                latency_micros: 10..latency_max,
+                refused: share(100),
+                never_answered: share(30),
+                reset: share(200),
+                tls_failed: share(100),
+                tiny_pieces: share(300),
+                short_writes: share(500),
+            },
+            disk: DiskFaults {
+                sync_micros: 50..*random.pick(&[500, 5_000, 50_000]),
+                slow: share(50),
+                failed: share(20),
+                unreadable: share(50),
+            },
+            low_disk: share(100),
+            badness: share(250),
+            outages: share(200),
+            crashes: share(8) as u32,
+            clock_steps: share(100),
+            spurious: share(20),
+            safety: Duration::from_secs(random.below(10..300)),
+            knobs: Knobs {
+                connections_max: random.below(1..6),
+                messages_per_connection_max: *random.pick(&[1, 3, 100]),
+                ready_max: 100,
+                inflight_bytes_max: *random.pick(&[1 << 20, 16 << 20]),
+                sessions_max: *random.pick(&[3, 1_000]),
+                retry_first_seconds: random.below(5..60),
+                retry_max_seconds: random.below(60..240),
+                expire_after_minutes: random.below(10..31),
+                shutdown_grace_seconds: random.below(0..20),
+            },
+        }
+    }
+}
+
+/// Where the relay listens: for STARTTLS, and for TLS from the first octet.
+pub const LISTENERS: [&str; 2] = ["10.0.0.1:25", "10.0.0.1:465"];
+
+/// Each route: its domains, and the servers that it leads to.
+pub const ROUTES: [(&str, &[&str]); 5] = [
+    ("home.test", &["192.0.2.1:25"]),
+    ("one.test", &["192.0.2.2:25"]),
+    ("two.test", &["192.0.2.3:25", "192.0.2.4:25"]),
+    ("three.test", &["192.0.2.4:25"]),
+    ("*.many.test", &["192.0.2.5:25"]),
+];
+
+/// Domains to send to; the senders themselves live in the first.
+pub const DOMAINS: [&str; 7] =
+    ["home.test", "one.test", "two.test", "three.test", "a.many.test", "b.many.test", "c.many.test"];
+
+/// Who logs in.
+pub const ACCOUNT: &str = "acme";
+
+const PASSWORD_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$\
+    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+impl Knobs {
+    pub fn config(&self) -> Arc<Config> {
+        let text = self.text();
+        let config = Config::parse("simulation", &text, "relay.sim.test");
+        Arc::new(config.unwrap_or_else(|problems| panic!("{problems:#?}\n{text}")))
+    }
+
+    fn text(&self) -> String {
+        let routes: String = ROUTES
+            .iter()
+            .map(|(domain, via)| {
+                let connections = self.connections_max;
+                format!(
+                    "[[route]]\ndomain = \"{domain}\"\nvia = {via:?}\n\
+                     connections_max = {connections}\n"
+                )
+            })
+            .collect();
+        let Knobs { ready_max, inflight_bytes_max, sessions_max, .. } = self;
+        let Knobs { retry_first_seconds, retry_max_seconds, expire_after_minutes, .. } = self;
+        let per_connection = self.messages_per_connection_max;
+        let grace = self.shutdown_grace_seconds;
+        let [first, second] = LISTENERS;
+        format!(
+            r#"
+            hostname = "relay.sim.test"
+            postmaster = "postmaster@home.test"
+            shutdown_grace = "{grace}s"
+            [[listener]]
+            address = "{first}"
+            tls = "starttls"
+            [[listener]]
+            address = "{second}"
+            tls = "implicit"
+            [[peer]]
+            network = "10.0.0.0/8"
+            account = "farm"
+            [[account]]
+            name = "{ACCOUNT}"
+            password_hash = "{PASSWORD_HASH}"
+            {routes}
+            [limits]
+            message_bytes_max = "64KiB"
+            sessions_max = {sessions_max}
+            command_idle_max = "60s"
+            data_idle_max = "60s"
+            message_duration_max = "5m"
+            session_duration_max = "20m"
+            [memory]
+            ready_max = {ready_max}
+            inflight_bytes_max = {inflight_bytes_max}
+            commit_bytes_max = "256KiB"
+            [delivery]
+            retry_first = "{retry_first_seconds}s"
+            retry_max = "{retry_max_seconds}s"
+            expire_after = "{expire_after_minutes}m"
+            connect_timeout = "10s"
+            connection_idle = "2s"
+            messages_per_connection_max = {per_connection}
+            "#
+        )
+    }
+}
+
+/// The addresses of all remote servers.
+pub fn servers() -> Vec<SocketAddr> {
+    let all = ROUTES.iter().flat_map(|(_, via)| via.iter());
+    let mut servers: Vec<SocketAddr> = all.map(|text| text.parse().expect("an address")).collect();
+    servers.sort();
+    servers.dedup();
+    servers
+}
