@@ -10,7 +10,7 @@ use baton::config::{Config, ConfigError, explain};
 use baton::control::client::{AdminClient, ClientError};
 use baton::control::{QueueFilter, ROWS_DEFAULT, console};
 use baton::message::MessageId;
-use baton::runtime::{self, Clock};
+use baton::runtime::{self, Clock, say};
 use clap::{Args, Subcommand};
 use std::fmt::Display;
 use std::fs;
@@ -93,7 +93,7 @@ const MISCONFIGURED: u8 = 2;
 
 impl Failed {
     fn because(code: u8, reason: impl Display) -> Self {
-        eprintln!("baton: {reason}");
+        say(format_args!("baton: {reason}"));
         Failed(ExitCode::from(code))
     }
 }
@@ -157,7 +157,7 @@ impl ConfigFile {
             Ok(config) => Ok((path, config)),
             // Each problem begins with its place, so that an editor can jump there.
             Err(ConfigError::Invalid(problems)) => {
-                problems.iter().for_each(|problem| eprintln!("{problem}"));
+                problems.iter().for_each(say);
                 Err(Failed(ExitCode::from(MISCONFIGURED)))
             }
             Err(error) => Err(Failed::because(MISCONFIGURED, error)),

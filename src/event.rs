@@ -9,7 +9,7 @@
 //! hold, a line stays one line of valid JSON without control characters (RFC 8259 7).
 //! Metric labels are closed enums, so no peer can add a time series.
 
-use crate::message::{CommitError, Address, MessageId, ReversePath, Scope, SenderId, Stage};
+use crate::message::{Address, CommitError, MessageId, ReversePath, Scope, SenderId, Stage};
 use crate::time::Stamp;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};

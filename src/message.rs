@@ -107,7 +107,8 @@ impl MessageIds {
     pub fn next(&mut self, now: Stamp) -> MessageId {
         // `last` is (milliseconds, sequence) without the slot: a full sequence carries into the time.
         self.last = (self.last + 1).max(now.millis() << SEQUENCE_BITS);
-        let (millis, sequence) = (self.last >> SEQUENCE_BITS, self.last & ((1 << SEQUENCE_BITS) - 1));
+        let (millis, sequence) =
+            (self.last >> SEQUENCE_BITS, self.last & ((1 << SEQUENCE_BITS) - 1));
         let slot = u64::from(self.slot) << SEQUENCE_BITS;
         MessageId(millis << (SEQUENCE_BITS + SHARD_BITS) | slot | sequence)
     }

@@ -29,37 +29,23 @@ fn every_case_ends_as_it_says() {
     let (mut broken, mut good) = (0, 0);
     let mut failures = Vec::new();
     for (name, text) in cases() {
-        let expected: Vec<&str> = text
-            .lines()
-            .filter_map(|l| l.strip_prefix("# expect: "))
-            .collect();
-        let counter = if expected.is_empty() {
-            &mut good
-        } else {
-            &mut broken
-        };
+        let expected: Vec<&str> =
+            text.lines().filter_map(|l| l.strip_prefix("# expect: ")).collect();
+        let counter = if expected.is_empty() { &mut good } else { &mut broken };
         *counter += 1;
         let found = match Config::parse(&name, &text, MACHINE) {
             Ok(_) => Vec::new(),
             Err(problems) => problems,
         };
         let same = found.len() == expected.len()
-            && found
-                .iter()
-                .zip(&expected)
-                .all(|(problem, line)| is_expected(problem, line));
+            && found.iter().zip(&expected).all(|(problem, line)| is_expected(problem, line));
         if !same {
             let found: Vec<String> = found.iter().map(Problem::to_string).collect();
-            failures.push(format!(
-                "{name}\n  expected {expected:#?}\n  found {found:#?}"
-            ));
+            failures.push(format!("{name}\n  expected {expected:#?}\n  found {found:#?}"));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(
-        broken >= 30 && good >= 3,
-        "cases are missing: {broken} broken, {good} good"
-    );
+    assert!(broken >= 30 && good >= 3, "cases are missing: {broken} broken, {good} good");
 }
 
 fn cases() -> Vec<(String, String)> {
@@ -72,11 +58,7 @@ fn cases() -> Vec<(String, String)> {
     paths
         .iter()
         .map(|path| {
-            let name = path
-                .file_name()
-                .expect("a name")
-                .to_string_lossy()
-                .into_owned();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
             (name, fs::read_to_string(path).expect("a case"))
         })
         .collect()
@@ -84,9 +66,7 @@ fn cases() -> Vec<(String, String)> {
 
 /// `line` is `<line>:<column> <part of the message>`.
 fn is_expected(problem: &Problem, line: &str) -> bool {
-    let (place, part) = line
-        .split_once(' ')
-        .expect("a place and a part of the message");
+    let (place, part) = line.split_once(' ').expect("a place and a part of the message");
     let message = match &problem.allowed {
         Some(allowed) => format!("{}; allowed: {allowed}", problem.what),
         None => problem.what.clone(),
@@ -112,22 +92,13 @@ fn an_empty_file_is_a_configuration() {
 
 #[test]
 fn a_machine_without_a_usable_name_needs_one_written() {
-    let rows = [
-        ("", "empty"),
-        ("my_box", "`_`"),
-        ("192.0.2.1", "not an address"),
-    ];
+    let rows = [("", "empty"), ("my_box", "`_`"), ("192.0.2.1", "not an address")];
     for (machine, expected) in rows {
         let problems = Config::parse("f", "", machine).expect_err(machine);
-        let [problem] = &problems[..] else {
-            panic!("{problems:?}")
-        };
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
         assert_eq!((problem.line, problem.column), (1, 1));
         assert!(problem.what.contains(expected), "{problem}");
-        assert!(
-            Config::parse("f", "hostname = \"relay\"", machine).is_ok(),
-            "{machine}"
-        );
+        assert!(Config::parse("f", "hostname = \"relay\"", machine).is_ok(), "{machine}");
     }
 }
 
@@ -135,9 +106,7 @@ fn a_machine_without_a_usable_name_needs_one_written() {
 fn the_example_runs_as_it_is() {
     let config = Config::load(&project().join("etc/baton.toml"), MACHINE).expect("the example");
     assert_eq!(config.hostname, "relay.example.net");
-    let local = config
-        .peer("127.0.0.1".parse().expect("an address"))
-        .expect("the local peer");
+    let local = config.peer("127.0.0.1".parse().expect("an address")).expect("the local peer");
     assert_eq!(local.account, "local");
     let (index, route) = config.route("inbox.test").expect("the route");
     let host = "127.0.0.1:2600".parse().expect("an address");
@@ -165,10 +134,7 @@ fn the_example_shows_every_knob() {
     for name in names {
         let key = name.rsplit('.').next().expect("a key");
         let written = format!("{key} = ");
-        assert!(
-            shown.iter().any(|line| line.starts_with(&written)),
-            "{name} is not shown"
-        );
+        assert!(shown.iter().any(|line| line.starts_with(&written)), "{name} is not shown");
     }
 }
 
@@ -187,19 +153,12 @@ fn a_file_that_cannot_be_read_is_no_problem_of_its_content() {
     assert!(matches!(error, ConfigError::Unreadable { .. }), "{error:?}");
     assert!(error.to_string().contains("no-such-file.toml"), "{error}");
     let folder = Config::load(&project().join("tests"), MACHINE).expect_err("a folder");
-    assert!(
-        matches!(folder, ConfigError::Unreadable { .. }),
-        "{folder:?}"
-    );
+    assert!(matches!(folder, ConfigError::Unreadable { .. }), "{folder:?}");
 }
 
 #[test]
 fn a_password_hash_is_never_repeated() {
-    for value in [
-        "hunter2",
-        "$argon2id$hunter2",
-        "$argon2id$v=19$m=hunter2,t=1,p=1$hunter2$x",
-    ] {
+    for value in ["hunter2", "$argon2id$hunter2", "$argon2id$v=19$m=hunter2,t=1,p=1$hunter2$x"] {
         let text = format!("[[account]]\nname = \"a\"\npassword_hash = \"{value}\"\n");
         let problems = Config::parse("f", &text, MACHINE).expect_err("no hash");
         let shown = ConfigError::Invalid(problems).to_string();
@@ -219,15 +178,9 @@ fn damaged_files_are_refused_in_order() {
         let Err(problems) = Config::parse("f", &text, MACHINE) else {
             continue;
         };
-        assert!(
-            problems.is_sorted_by_key(|p| (p.line, p.column)),
-            "position {cut}"
-        );
+        assert!(problems.is_sorted_by_key(|p| (p.line, p.column)), "position {cut}");
         let lines = text.lines().count();
-        assert!(
-            problems.iter().all(|p| p.line >= 1 && p.line <= lines + 1),
-            "position {cut}"
-        );
+        assert!(problems.iter().all(|p| p.line >= 1 && p.line <= lines + 1), "position {cut}");
         // A file that ends early, too.
         let _ = Config::parse("f", &text[..cut], MACHINE);
     }

@@ -5,6 +5,7 @@
 mod config;
 mod control;
 mod inbound;
+mod layers;
 mod notices;
 mod outbound;
 mod records;

@@ -479,6 +479,11 @@ struct Relay {
 impl Relay {
     /// Starts baton and waits until it listens or ends.
     fn start(more: &str) -> Relay {
+        Relay::start_under(&[], more)
+    }
+
+    /// The same with a program before it, which gets baton and its arguments as its own.
+    fn start_under(before: &[&str], more: &str) -> Relay {
         let folder = Folder::new();
         let data = folder.0.join("data");
         let text = format!(
@@ -488,7 +493,9 @@ impl Relay {
             folder.0.join("events.jsonl").display(),
         );
         let path = folder.write("baton.toml", &text);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_baton"))
+        let mut words = before.iter().copied().chain([env!("CARGO_BIN_EXE_baton")]);
+        let mut child = Command::new(words.next().expect("baton at least"))
+            .args(words)
             .args(["run", "--config"])
             .arg(path)
             .stderr(Stdio::piped())
@@ -548,6 +555,35 @@ fn it_starts_greets_and_stops_when_asked() {
             assert!(log.contains(event), "{event}: {log}");
         }
     }
+}
+
+/// A file that may not grow stands in for a disk that fails: every write after that is an error.
+#[test]
+fn a_failed_store_answers_4xx_and_ends_the_process() {
+    let peer = "[[peer]]\nnetwork = \"127.0.0.0/8\"\naccount = \"local\"";
+    let route = "[[route]]\ndomain = \"*\"\nvia = [\"127.0.0.1:9\"]";
+    let mut relay = Relay::start_under(
+        &["sh", "-c", "trap '' XFSZ; ulimit -f 2000; exec \"$0\" \"$@\""],
+        &format!("{ANY_PORT}\n{peer}\n{route}"),
+    );
+    let mut client = BufReader::new(TcpStream::connect(relay.address()).unwrap());
+    let body = format!("Subject: large\r\n\r\n{}.\r\n", "0123456789\r\n".repeat(200_000));
+    for (ask, expected) in [
+        ("", "220 "),
+        ("HELO client.test\r\n", "250 "),
+        ("MAIL FROM:<a@x.test>\r\n", "250 "),
+        ("RCPT TO:<b@y.test>\r\n", "250 "),
+        ("DATA\r\n", "354 "),
+        (&body, "451 4.3.0"),
+    ] {
+        client.get_mut().write_all(ask.as_bytes()).unwrap();
+        let mut line = String::new();
+        client.read_line(&mut line).unwrap();
+        assert!(line.starts_with(expected), "{line}");
+    }
+    assert_eq!(relay.wait().code(), Some(1));
+    let log = fs::read_to_string(relay.folder.0.join("events.jsonl")).unwrap();
+    assert!(log.contains("commit-failed") && !log.contains("server-stopped"), "{log}");
 }
 
 #[test]

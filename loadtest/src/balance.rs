@@ -131,16 +131,11 @@ impl Books {
     }
 
     fn pair(&mut self, serial: &str, recipient: &str) -> &mut Pair {
-        self.pairs
-            .entry(format!("{serial}\t{recipient}").into_boxed_str())
-            .or_default()
+        self.pairs.entry(format!("{serial}\t{recipient}").into_boxed_str()).or_default()
     }
 
     pub fn balance(&self) -> Balance {
-        let mut balance = Balance {
-            foreign: self.foreign,
-            ..Balance::default()
-        };
+        let mut balance = Balance { foreign: self.foreign, ..Balance::default() };
         let mut kinds = [0; 4];
         for (key, pair) in &self.pairs {
             let serial = key.split('\t').next().unwrap_or(key);
@@ -152,9 +147,7 @@ impl Books {
             for (nth, (word, trouble)) in troubles.into_iter().enumerate() {
                 if trouble && kinds[nth] < EXAMPLES_MAX {
                     kinds[nth] += 1;
-                    balance
-                        .examples
-                        .push(format!("{word} {}", key.replace('\t', " ")));
+                    balance.examples.push(format!("{word} {}", key.replace('\t', " ")));
                 }
             }
         }
@@ -217,9 +210,7 @@ impl fmt::Display for Balance {
         ] {
             writeln!(out, "{word} {count}")?;
         }
-        self.examples
-            .iter()
-            .try_for_each(|example| writeln!(out, "  {example}"))
+        self.examples.iter().try_for_each(|example| writeln!(out, "  {example}"))
     }
 }
 
@@ -274,17 +265,10 @@ mod tests {
     #[test]
     fn what_was_promised_and_came_once_is_in_balance() {
         let mut books = Books::default();
-        delivered(
-            &mut books,
-            &[("r-1", "a@x", Shape::Whole), ("r-1", "b@x", Shape::Whole)],
-        );
+        delivered(&mut books, &[("r-1", "a@x", Shape::Whole), ("r-1", "b@x", Shape::Whole)]);
         sent(
             &mut books,
-            &[
-                ("r-1", "a@x", OK),
-                ("r-1", "b@x", OK),
-                ("r-2", "a@x", Fate::Answered(451)),
-            ],
+            &[("r-1", "a@x", OK), ("r-1", "b@x", OK), ("r-2", "a@x", Fate::Answered(451))],
         );
         sent(&mut books, &[("r-3", "a@x", Fate::Unknown)]);
         delivered(&mut books, &[("-", "s@x", Shape::Foreign)]);
@@ -306,30 +290,21 @@ mod tests {
         sent(&mut books, &[("r-1", "a@x", OK), ("r-1", "b@x", OK)]);
         delivered(&mut books, &[("r-1", "a@x", Shape::Whole)]);
         let balance = books.balance();
-        assert_eq!(
-            (balance.missing, balance.examples),
-            (1, vec!["missing r-1 b@x".to_owned()])
-        );
+        assert_eq!((balance.missing, balance.examples), (1, vec!["missing r-1 b@x".to_owned()]));
         assert!(!books.balance().holds(None));
     }
 
     #[test]
     fn what_is_queued_or_bounced_is_not_missing() {
         let mut books = Books::default();
-        sent(
-            &mut books,
-            &[("r-1", "a@x", OK), ("r-1", "b@x", OK), ("r-2", "a@x", OK)],
-        );
+        sent(&mut books, &[("r-1", "a@x", OK), ("r-1", "b@x", OK), ("r-2", "a@x", OK)]);
         let (queued, bounced) = (Scratch::new(), Scratch::new());
         std::fs::write(&queued.0, "r-1\n").unwrap();
         std::fs::write(&bounced.0, "r-2\ta@x\n").unwrap();
         books.read_queued(&queued.0).unwrap();
         books.read_bounced(&bounced.0).unwrap();
         let balance = books.balance();
-        assert_eq!(
-            (balance.queued, balance.bounced, balance.missing),
-            (2, 1, 0)
-        );
+        assert_eq!((balance.queued, balance.bounced, balance.missing), (2, 1, 0));
     }
 
     #[test]
@@ -345,20 +320,11 @@ mod tests {
     #[test]
     fn a_corrupt_and_an_unexpected_delivery_are_found() {
         let mut books = Books::default();
-        sent(
-            &mut books,
-            &[("r-1", "a@x", OK), ("r-2", "a@x", Fate::Answered(550))],
-        );
-        delivered(
-            &mut books,
-            &[("r-1", "a@x", Shape::Corrupt), ("r-2", "a@x", Shape::Whole)],
-        );
+        sent(&mut books, &[("r-1", "a@x", OK), ("r-2", "a@x", Fate::Answered(550))]);
+        delivered(&mut books, &[("r-1", "a@x", Shape::Corrupt), ("r-2", "a@x", Shape::Whole)]);
         delivered(&mut books, &[("r-9", "a@x", Shape::Whole)]);
         let balance = books.balance();
-        assert_eq!(
-            (balance.corrupt, balance.missing, balance.unexpected),
-            (1, 0, 2)
-        );
+        assert_eq!((balance.corrupt, balance.missing, balance.unexpected), (1, 0, 2));
         assert!(!balance.holds(None));
     }
 
@@ -367,9 +333,6 @@ mod tests {
         let file = Scratch::new();
         std::fs::write(&file.0, "r-1\ta@x\t250\nr-2\ta@x\t25").unwrap();
         let error = Books::default().read_sent(&file.0).unwrap_err();
-        assert!(
-            error.to_string().contains(":2: not a ledger line"),
-            "{error}"
-        );
+        assert!(error.to_string().contains(":2: not a ledger line"), "{error}");
     }
 }

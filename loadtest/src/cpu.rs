@@ -12,23 +12,14 @@ use crate::process::{self, CpuUse};
 
 pub fn run(pid: u32, messages: Option<u64>, command: &[String]) -> Result<ExitCode, Error> {
     let (program, arguments) = command.split_first().expect("clap asks for a command");
-    let failed = |source| Error::Command {
-        program: program.clone(),
-        source,
-    };
+    let failed = |source| Error::Command { program: program.clone(), source };
     let before = process::cpu(pid)?;
     let start = Instant::now();
-    let status = Command::new(program)
-        .args(arguments)
-        .status()
-        .map_err(failed)?;
+    let status = Command::new(program).args(arguments).status().map_err(failed)?;
     let seconds = start.elapsed().as_secs_f64();
     let after = process::cpu(pid)?;
     println!("{}", line(pid, messages, seconds, &before, &after));
-    let code = status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(1);
+    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))
 }
 
@@ -42,18 +33,12 @@ fn line(pid: u32, messages: Option<u64>, seconds: f64, before: &CpuUse, after: &
         total.as_micros(),
         user.as_micros(),
         system.as_micros(),
-        after
-            .voluntary_switches
-            .saturating_sub(before.voluntary_switches),
-        after
-            .involuntary_switches
-            .saturating_sub(before.involuntary_switches),
+        after.voluntary_switches.saturating_sub(before.voluntary_switches),
+        after.involuntary_switches.saturating_sub(before.involuntary_switches),
     );
     if let Some(messages) = messages.filter(|messages| *messages > 0) {
         let each = total.as_secs_f64() * 1e6 / messages as f64;
-        line.push_str(&format!(
-            " messages={messages} cpu_us_per_message={each:.1}"
-        ));
+        line.push_str(&format!(" messages={messages} cpu_us_per_message={each:.1}"));
     }
     line
 }

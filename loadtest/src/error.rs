@@ -11,31 +11,12 @@ use std::path::{Path, PathBuf};
 /// What can stop a command.
 #[derive(Debug)]
 pub enum Error {
-    File {
-        path: PathBuf,
-        source: io::Error,
-    },
-    Listen {
-        address: SocketAddr,
-        source: io::Error,
-    },
-    Connect {
-        address: SocketAddr,
-        source: io::Error,
-    },
-    LedgerLine {
-        path: PathBuf,
-        line: usize,
-        text: String,
-    },
-    Process {
-        pid: u32,
-        source: io::Error,
-    },
-    Command {
-        program: String,
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
+    Listen { address: SocketAddr, source: io::Error },
+    Connect { address: SocketAddr, source: io::Error },
+    LedgerLine { path: PathBuf, line: usize, text: String },
+    Process { pid: u32, source: io::Error },
+    Command { program: String, source: io::Error },
     Signals(io::Error),
     Executor(String),
 }
@@ -43,10 +24,7 @@ pub enum Error {
 impl Error {
     /// An error about a file, for `map_err`.
     pub fn file(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
-        move |source| Error::File {
-            path: path.to_owned(),
-            source,
-        }
+        move |source| Error::File { path: path.to_owned(), source }
     }
 }
 
@@ -61,11 +39,7 @@ impl fmt::Display for Error {
                 write!(out, "cannot connect to {address}: {source}")
             }
             Error::LedgerLine { path, line, text } => {
-                write!(
-                    out,
-                    "{}:{line}: not a ledger line: {text:?}",
-                    path.display()
-                )
+                write!(out, "{}:{line}: not a ledger line: {text:?}", path.display())
             }
             Error::Process { pid, source } => write!(out, "process {pid}: {source}"),
             Error::Command { program, source } => write!(out, "cannot run {program}: {source}"),

@@ -79,11 +79,7 @@ fn memory_line(before: &Memory, after: &Memory, sessions: usize) -> String {
 /// One session, up to the answer to `EHLO`.
 fn open(to: Loopback, number: usize) -> io::Result<TcpStream> {
     let address = to.address();
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if let SocketAddr::V4(_) = address {
         socket.bind(&SocketAddr::new(source(number), 0).into())?;
     }
@@ -136,8 +132,6 @@ fn name_silence(error: io::Error) -> io::Error {
 
 /// Open means that there is nothing to read: neither an end nor a farewell.
 fn is_open(stream: &TcpStream) -> bool {
-    let quiet = stream
-        .set_nonblocking(true)
-        .and_then(|()| stream.peek(&mut [0]));
+    let quiet = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
     matches!(quiet, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }

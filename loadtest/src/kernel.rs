@@ -38,26 +38,17 @@ pub fn process_cpu(pid: u32) -> io::Result<Duration> {
     if code != 0 {
         return Err(io::Error::from_raw_os_error(code));
     }
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid place to write one timespec to.
     if unsafe { libc::clock_gettime(clock, &mut time) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(Duration::new(
-        time.tv_sec.unsigned_abs(),
-        time.tv_nsec.unsigned_abs() as u32,
-    ))
+    Ok(Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32))
 }
 
 /// Raises the limit on open files to `wanted`, or as far as this user may; returns the limit.
 pub fn raise_open_files(wanted: u64) -> u64 {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid place to write one rlimit to.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 || limit.rlim_cur >= wanted
     {
@@ -66,10 +57,7 @@ pub fn raise_open_files(wanted: u64) -> u64 {
     let hard = limit.rlim_max;
     // The first choice may need a privilege (beyond the hard limit), the second never does.
     for (soft, hard) in [(wanted, hard.max(wanted)), (wanted.min(hard), hard)] {
-        let raised = libc::rlimit {
-            rlim_cur: soft,
-            rlim_max: hard,
-        };
+        let raised = libc::rlimit { rlim_cur: soft, rlim_max: hard };
         // SAFETY: `raised` is a valid rlimit that the call only reads.
         if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } == 0 {
             return soft;

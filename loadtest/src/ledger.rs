@@ -60,10 +60,7 @@ impl Ledger {
                 options.map_err(Error::file(path))
             })
             .transpose()?;
-        Ok(Ledger {
-            file,
-            lines: Vec::new(),
-        })
+        Ok(Ledger { file, lines: Vec::new() })
     }
 
     /// Adds a line about a sent message; `commit` writes it.
@@ -100,10 +97,7 @@ impl Ledger {
         let written = file.write(&self.lines)?;
         if written != self.lines.len() {
             // A second write could land behind another process's line.
-            return Err(io::Error::new(
-                io::ErrorKind::WriteZero,
-                "a ledger line was cut short",
-            ));
+            return Err(io::Error::new(io::ErrorKind::WriteZero, "a ledger line was cut short"));
         }
         self.lines.clear();
         Ok(())
@@ -112,11 +106,7 @@ impl Ledger {
 
 /// Adds a field and a tab; what would break the line is replaced.
 fn push_field(lines: &mut Vec<u8>, field: &[u8]) {
-    lines.extend(
-        field
-            .iter()
-            .map(|byte| if byte.is_ascii_control() { b'?' } else { *byte }),
-    );
+    lines.extend(field.iter().map(|byte| if byte.is_ascii_control() { b'?' } else { *byte }));
     lines.push(b'\t');
 }
 
@@ -129,11 +119,7 @@ pub fn read(path: &Path, mut each: impl FnMut(&[&str]) -> Option<()>) -> Result<
         // A line without its end was cut short, whatever its fields look like.
         if !text.ends_with('\n') || each(&fields).is_none() {
             let text = text.into_owned();
-            return Err(Error::LedgerLine {
-                path: path.to_owned(),
-                line: index + 1,
-                text,
-            });
+            return Err(Error::LedgerLine { path: path.to_owned(), line: index + 1, text });
         }
     }
     Ok(())

@@ -44,11 +44,7 @@ impl FromStr for Loopback {
     fn from_str(text: &str) -> Result<Loopback, NotLoopback> {
         let address: SocketAddr = text.parse().map_err(|_| NotLoopback::NoAddress)?;
         // `::ffff:127.0.0.1` is refused as well: the one spelling of an address is enough.
-        if address.ip().is_loopback() {
-            Ok(Loopback(address))
-        } else {
-            Err(NotLoopback::OtherHost)
-        }
+        if address.ip().is_loopback() { Ok(Loopback(address)) } else { Err(NotLoopback::OtherHost) }
     }
 }
 
@@ -61,24 +57,11 @@ mod tests {
         for good in ["127.0.0.1:25", "127.255.0.9:0", "[::1]:2525"] {
             assert!(good.parse::<Loopback>().is_ok(), "{good}");
         }
-        for other in [
-            "192.0.2.1:25",
-            "0.0.0.0:25",
-            "[::]:25",
-            "[::ffff:127.0.0.1]:25",
-        ] {
-            assert_eq!(
-                other.parse::<Loopback>(),
-                Err(NotLoopback::OtherHost),
-                "{other}"
-            );
+        for other in ["192.0.2.1:25", "0.0.0.0:25", "[::]:25", "[::ffff:127.0.0.1]:25"] {
+            assert_eq!(other.parse::<Loopback>(), Err(NotLoopback::OtherHost), "{other}");
         }
         for bad in ["localhost:25", "127.0.0.1", "", ":25"] {
-            assert_eq!(
-                bad.parse::<Loopback>(),
-                Err(NotLoopback::NoAddress),
-                "{bad}"
-            );
+            assert_eq!(bad.parse::<Loopback>(), Err(NotLoopback::NoAddress), "{bad}");
         }
     }
 }

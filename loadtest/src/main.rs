@@ -10,6 +10,8 @@
 //! the run or the balance failed, 2 a mistake in the arguments or the surroundings. Never leaves
 //! the loopback interface (`loopback.rs`).
 
+#![expect(clippy::disallowed_methods, reason = "a load generator measures the real clock")]
+
 mod balance;
 mod cpu;
 mod error;
@@ -215,11 +217,7 @@ fn main() -> ExitCode {
 
 fn sink(args: SinkArgs) -> Result<ExitCode, Error> {
     let offer = |withheld| {
-        if withheld {
-            Offer::Withheld
-        } else {
-            Offer::Made
-        }
+        if withheld { Offer::Withheld } else { Offer::Made }
     };
     kernel::raise_open_files(1 << 20);
     let service = sink::Service {
@@ -243,29 +241,14 @@ fn send(args: SendArgs) -> Result<ExitCode, Error> {
     kernel::raise_open_files(args.sessions as u64 + 64);
     let now = jiff::Zoned::now();
     let date = jiff::fmt::rfc2822::to_string(&now).expect("the present year has four digits");
-    let run_id = args
-        .run_id
-        .clone()
-        .unwrap_or_else(|| now.strftime("%m%d%H%M%S").to_string());
+    let run_id = args.run_id.clone().unwrap_or_else(|| now.strftime("%m%d%H%M%S").to_string());
     let load = Load {
         to: args.to,
         messages: args.messages.unwrap_or(u64::MAX),
         sessions: args.sessions,
-        framing: if args.chunking {
-            Framing::Chunk
-        } else {
-            Framing::Dots
-        },
-        pace: if args.pipelining {
-            Pace::Pipelined
-        } else {
-            Pace::Lockstep
-        },
-        reuse: if args.new_connections {
-            Reuse::OneMessage
-        } else {
-            Reuse::Session
-        },
+        framing: if args.chunking { Framing::Chunk } else { Framing::Dots },
+        pace: if args.pipelining { Pace::Pipelined } else { Pace::Lockstep },
+        reuse: if args.new_connections { Reuse::OneMessage } else { Reuse::Session },
         rate_per_s: args.rate,
         duration: args.duration_s.map(Duration::from_secs),
         reconnects_max: args.reconnect,
@@ -289,34 +272,18 @@ fn send(args: SendArgs) -> Result<ExitCode, Error> {
     println!("{report}");
     let answered = report.accepted + report.deferred + report.rejected;
     let complete = args.duration_s.is_some() || args.messages == Some(answered);
-    Ok(if complete {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn balance(args: &BalanceArgs) -> Result<ExitCode, Error> {
     let mut books = balance::Books::default();
-    args.sent
-        .iter()
-        .try_for_each(|path| books.read_sent(path))?;
-    args.delivered
-        .iter()
-        .try_for_each(|path| books.read_delivered(path))?;
-    args.queued
-        .iter()
-        .try_for_each(|path| books.read_queued(path))?;
-    args.bounced
-        .iter()
-        .try_for_each(|path| books.read_bounced(path))?;
+    args.sent.iter().try_for_each(|path| books.read_sent(path))?;
+    args.delivered.iter().try_for_each(|path| books.read_delivered(path))?;
+    args.queued.iter().try_for_each(|path| books.read_queued(path))?;
+    args.bounced.iter().try_for_each(|path| books.read_bounced(path))?;
     let balance = books.balance();
     print!("{balance}");
-    Ok(if balance.holds(args.duplicates_max) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if balance.holds(args.duplicates_max) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn idle(args: &IdleArgs) -> Result<ExitCode, Error> {
@@ -326,19 +293,12 @@ fn idle(args: &IdleArgs) -> Result<ExitCode, Error> {
         hold: Duration::from_secs(args.seconds),
         pid: args.pid,
     })?;
-    Ok(if all {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A count of at least one.
 fn positive(text: &str) -> Result<usize, String> {
-    text.parse()
-        .ok()
-        .filter(|count| *count > 0)
-        .ok_or("a whole number from 1 up".to_owned())
+    text.parse().ok().filter(|count| *count > 0).ok_or("a whole number from 1 up".to_owned())
 }
 
 fn permille(text: &str) -> Result<u16, String> {
@@ -347,10 +307,7 @@ fn permille(text: &str) -> Result<u16, String> {
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    let rate = text
-        .parse()
-        .ok()
-        .filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
     rate.ok_or("a number above 0".to_owned())
 }
 

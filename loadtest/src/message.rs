@@ -78,22 +78,12 @@ impl Maker {
     /// `date` goes into every message as it is (RFC 5322 3.3).
     pub fn new(recipe: Recipe, date: String) -> Maker {
         assert!(recipe.recipients > 0 && recipe.domains > 0 && recipe.senders > 0);
-        let mut maker = Maker {
-            recipe,
-            texts: vec![Text::new(0, 2)],
-            date,
-        };
+        let mut maker = Maker { recipe, texts: vec![Text::new(0, 2)], date };
         let mut sample = Mail::default();
         maker.fill(999_999, Framing::Chunk, &mut sample);
-        let bytes = maker
-            .recipe
-            .size_bytes
-            .saturating_sub(sample.content_bytes - 2)
-            .max(2);
+        let bytes = maker.recipe.size_bytes.saturating_sub(sample.content_bytes - 2).max(2);
         let texts = (TEXT_BYTES_MAX / bytes).clamp(1, TEXTS_MAX);
-        maker.texts = (0..texts)
-            .map(|seed| Text::new(seed as u64, bytes))
-            .collect();
+        maker.texts = (0..texts).map(|seed| Text::new(seed as u64, bytes)).collect();
         maker
     }
 
@@ -112,12 +102,7 @@ impl Maker {
         crc.update(&text.plain);
 
         mail.content.clear();
-        let head = Head {
-            mail,
-            crc: crc.finalize(),
-            date: &self.date,
-        }
-        .print();
+        let head = Head { mail, crc: crc.finalize(), date: &self.date }.print();
         mail.content.extend_from_slice(head.as_bytes());
         mail.content.extend_from_slice(opening.as_bytes());
         mail.content_bytes = mail.content.len() + text.plain.len();
@@ -151,12 +136,7 @@ struct Head<'a> {
 
 impl Head<'_> {
     fn print(&self) -> String {
-        let Mail {
-            serial,
-            sender,
-            recipients,
-            ..
-        } = self.mail;
+        let Mail { serial, sender, recipients, .. } = self.mail;
         let to = if recipients.len() <= TO_NAMES_MAX {
             recipients.join(",\r\n\t")
         } else {
@@ -262,10 +242,8 @@ pub fn recognise(message: &[u8]) -> Recognised<'_> {
 
 /// The serial of our header, and its CRC unless that is damaged.
 fn marked(head: &[u8]) -> Option<(&[u8], Option<u32>)> {
-    let start = MARK_FINDER
-        .find_iter(head)
-        .find(|at| *at == 0 || head[*at - 1] == b'\n')?
-        + MARK.len();
+    let start =
+        MARK_FINDER.find_iter(head).find(|at| *at == 0 || head[*at - 1] == b'\n')? + MARK.len();
     let value = &head[start..];
     let value = &value[..memchr::memchr(b'\r', value).unwrap_or(value.len())];
     let mut parts = value.splitn(2, |byte| *byte == b' ');
@@ -312,11 +290,7 @@ mod tests {
     #[test]
     fn the_size_is_met_and_lines_are_clean() {
         let mail = made(4096, 123_456);
-        assert!(
-            mail.content_bytes.abs_diff(4096) < 16,
-            "{}",
-            mail.content_bytes
-        );
+        assert!(mail.content_bytes.abs_diff(4096) < 16, "{}", mail.content_bytes);
         for line in mail.content.split_inclusive(|byte| *byte == b'\n') {
             assert!(line.ends_with(b"\r\n") && line.len() <= 100);
             assert!(!line[..line.len() - 2].contains(&b'\r'));
@@ -337,11 +311,7 @@ mod tests {
         for at in body..mail.content.len() {
             let mut damaged = mail.content.clone();
             damaged[at] ^= 1;
-            assert_eq!(
-                recognise(&damaged).identity,
-                Identity::Corrupt(b"t-5"),
-                "byte {at}"
-            );
+            assert_eq!(recognise(&damaged).identity, Identity::Corrupt(b"t-5"), "byte {at}");
         }
         let cut = &mail.content[..mail.content.len() - 1];
         assert_eq!(recognise(cut).identity, Identity::Corrupt(b"t-5"));
@@ -374,12 +344,7 @@ mod tests {
         maker(1000, 4).fill(1, Framing::Dots, &mut mail);
         assert_eq!(
             mail.recipients,
-            [
-                "r4@d1.x.test",
-                "r5@d2.x.test",
-                "r6@d0.x.test",
-                "r7@d1.x.test"
-            ]
+            ["r4@d1.x.test", "r5@d2.x.test", "r6@d0.x.test", "r7@d1.x.test"]
         );
         assert!(mail.content.ends_with(b"\r\n.\r\n"));
     }

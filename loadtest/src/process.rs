@@ -44,18 +44,8 @@ pub fn memory(pid: u32) -> Result<Memory, Error> {
 fn read_cpu(pid: u32) -> io::Result<CpuUse> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name of the process may hold spaces and brackets; fields count from behind the last one.
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or("")
-        .split_whitespace()
-        .collect();
-    let ticks = |index: usize| {
-        fields
-            .get(index)
-            .and_then(|field| field.parse().ok())
-            .unwrap_or(0)
-    };
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse().ok()).unwrap_or(0);
     let mut cpu = CpuUse {
         total: kernel::process_cpu(pid)?,
         user: TICK * ticks(11),
@@ -79,10 +69,7 @@ fn read_memory(pid: u32) -> io::Result<Memory> {
         let value = number(&text, name);
         value.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no {name}")))
     };
-    Ok(Memory {
-        resident: kib("VmRSS:")? << 10,
-        anonymous: kib("RssAnon:")? << 10,
-    })
+    Ok(Memory { resident: kib("VmRSS:")? << 10, anonymous: kib("RssAnon:")? << 10 })
 }
 
 /// The number behind `name` at the start of a line.

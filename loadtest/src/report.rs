@@ -72,12 +72,7 @@ impl Report {
     /// p50, p90, p99, max.
     fn latencies_ms(&self) -> [f64; 4] {
         let at = |quantile| self.latency_us.value_at_quantile(quantile) as f64 / 1000.0;
-        [
-            at(0.5),
-            at(0.9),
-            at(0.99),
-            self.latency_us.max() as f64 / 1000.0,
-        ]
+        [at(0.5), at(0.9), at(0.99), self.latency_us.max() as f64 / 1000.0]
     }
 
     fn since_word(&self) -> &'static str {

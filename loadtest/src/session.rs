@@ -193,10 +193,7 @@ impl Session {
 
     /// Answers the message after `Step::Message` with 250 and makes ready for the next.
     pub fn answer(&mut self, number: u64, replies: &mut Vec<u8>) {
-        assert!(
-            matches!(self.phase, Phase::Complete),
-            "there is a message to answer"
-        );
+        assert!(matches!(self.phase, Phase::Complete), "there is a message to answer");
         push_line(replies, format_args!("250 2.0.0 taken as {number}"));
         self.reset();
         self.phase = Phase::Command;
@@ -427,9 +424,7 @@ fn skim(input: &[u8]) -> (usize, Dots) {
 /// Whether a command's first word is followed by `keyword`.
 fn has_keyword(line: &[u8], keyword: &[u8]) -> bool {
     let rest = line.get(5..).unwrap_or_default();
-    rest.trim_ascii_start()
-        .get(..keyword.len())
-        .is_some_and(|it| it.eq_ignore_ascii_case(keyword))
+    rest.trim_ascii_start().get(..keyword.len()).is_some_and(|it| it.eq_ignore_ascii_case(keyword))
 }
 
 /// The address in a `MAIL` or `RCPT` command; a quoted local part may hold angle brackets.

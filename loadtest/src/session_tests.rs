@@ -41,38 +41,21 @@ fn talk(personality: Personality, input: &[u8], piece: usize) -> (Vec<String>, V
         assert!(piece.is_empty(), "an idle session has used all input");
     }
     let codes = text(&replies);
-    (
-        codes
-            .lines()
-            .map(|line| line[..4].trim_end().to_owned())
-            .collect(),
-        taken,
-    )
+    (codes.lines().map(|line| line[..4].trim_end().to_owned()).collect(), taken)
 }
 
 /// The same, in pieces of every size, which must make no difference.
 fn talk_all(personality: Personality, input: &str) -> (Vec<String>, Vec<Taken>) {
     let whole = talk(personality, input.as_bytes(), input.len());
     for piece in 1..input.len() {
-        assert_eq!(
-            talk(personality, input.as_bytes(), piece),
-            whole,
-            "pieces of {piece}"
-        );
+        assert_eq!(talk(personality, input.as_bytes(), piece), whole, "pieces of {piece}");
     }
     whole
 }
 
 fn taken(mail: &str, recipients: &[&str], content: &str) -> Taken {
-    let recipients = recipients
-        .iter()
-        .map(|address| (*address).to_owned())
-        .collect();
-    Taken {
-        mail: mail.to_owned(),
-        recipients,
-        content: content.to_owned(),
-    }
+    let recipients = recipients.iter().map(|address| (*address).to_owned()).collect();
+    Taken { mail: mail.to_owned(), recipients, content: content.to_owned() }
 }
 
 #[test]
@@ -86,11 +69,7 @@ fn data_loses_its_dots_and_nothing_else() {
     let expected = "250- 250- 250- 250- 250- 250- 250 250 250 250 354 250 250 250 354 250 221";
     assert_eq!(codes, expected.split(' ').collect::<Vec<_>>());
     let content = ".one\r\n..\r\nlf\n.\n.\rcr\r\r\n.\r\nx\r\n\r\n";
-    let first = taken(
-        "MAIL FROM:<a@x.test> SIZE=9",
-        &["b@y.test", "c@y.test"],
-        content,
-    );
+    let first = taken("MAIL FROM:<a@x.test> SIZE=9", &["b@y.test", "c@y.test"], content);
     assert_eq!(messages, [first, taken("MAIL FROM:<>", &["b@y.test"], "")]);
 }
 
@@ -101,16 +80,8 @@ fn chunks_are_taken_as_they_are() {
         "MAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nBDAT 7\r\n..\r\n.\r\nBDAT 2\r\nQ\n\
          BDAT 0 LAST\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nBDAT 3 last\r\nendNOOP\r\n",
     );
-    assert_eq!(
-        codes,
-        [
-            "250", "250", "250", "250", "250", "250", "250", "250", "250"
-        ]
-    );
-    let contents: Vec<_> = messages
-        .iter()
-        .map(|taken| taken.content.as_str())
-        .collect();
+    assert_eq!(codes, ["250", "250", "250", "250", "250", "250", "250", "250", "250"]);
+    let contents: Vec<_> = messages.iter().map(|taken| taken.content.as_str()).collect();
     assert_eq!(contents, ["..\r\n.\r\nQ\n", "end"]);
 }
 
@@ -121,36 +92,21 @@ fn commands_out_of_order_are_refused_and_cost_nothing() {
         "RCPT TO:<b@y.test>\r\nDATA\r\nBDAT 6 LAST\r\nQUIT\r\nMAIL FROM:<a@x.test>\r\n\
          MAIL FROM:<a@x.test>\r\nDATA\r\nRSET\r\nRCPT TO:<b@y.test>\r\nMAIL me\r\nWHAT\r\n",
     );
-    assert_eq!(
-        codes,
-        [
-            "503", "503", "503", "250", "503", "503", "250", "503", "501", "500"
-        ]
-    );
+    assert_eq!(codes, ["503", "503", "503", "250", "503", "503", "250", "503", "501", "500"]);
     assert!(messages.is_empty());
 }
 
 #[test]
 fn what_is_not_offered_is_not_there() {
-    let withheld = Personality {
-        chunking: Offer::Withheld,
-        pipelining: Offer::Withheld,
-        ..PLAIN
-    };
+    let withheld = Personality { chunking: Offer::Withheld, pipelining: Offer::Withheld, ..PLAIN };
     let (codes, _) = talk_all(withheld, "EHLO me\r\nBDAT 0 LAST\r\n");
     assert_eq!(codes, ["250-", "250-", "250-", "250-", "250", "500"]);
 }
 
 #[test]
 fn a_rejected_address_stays_rejected_and_a_deferred_one_does_not() {
-    let rejecting = Personality {
-        reject_permille: 300,
-        ..PLAIN
-    };
-    let deferring = Personality {
-        defer_permille: 300,
-        ..PLAIN
-    };
+    let rejecting = Personality { reject_permille: 300, ..PLAIN };
+    let deferring = Personality { defer_permille: 300, ..PLAIN };
     let mut dialogue = "MAIL FROM:<a@x.test>\r\n".to_owned();
     for _ in 0..2 {
         for n in 0..200 {

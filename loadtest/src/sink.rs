@@ -51,9 +51,8 @@ pub fn run(service: Service, ledger: Ledger, dump: Option<Dump>) -> Result<(), E
         .map_err(|error| Error::Executor(error.to_string()))?;
     executor.run(async move {
         let address = service.listen.address();
-        let listener = listen(service.listen)
-            .await
-            .map_err(|source| Error::Listen { address, source })?;
+        let listener =
+            listen(service.listen).await.map_err(|source| Error::Listen { address, source })?;
         let bound = listener.local_addr().map_or(address, |bound| bound);
         let mut end = EndRequest::listen()?;
         println!("listening {bound}");
@@ -77,17 +76,10 @@ pub fn run(service: Service, ledger: Ledger, dump: Option<Dump>) -> Result<(), E
 /// way out, it would let the dying listener have a share of the connections.
 async fn listen(listen: Loopback) -> io::Result<TcpListener> {
     let address = listen.address();
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     let mut attempts = 0;
-    while let Err(error) = socket
-        .bind(&address.into())
-        .and_then(|()| socket.listen(BACKLOG))
-    {
+    while let Err(error) = socket.bind(&address.into()).and_then(|()| socket.listen(BACKLOG)) {
         attempts += 1;
         if error.kind() != io::ErrorKind::AddrInUse || attempts == BINDS_MAX {
             return Err(error);
@@ -184,9 +176,7 @@ impl Books {
             Identity::Foreign => (NO_SERIAL, Shape::Foreign),
         };
         if let Some(dump) = &self.dump {
-            dump.borrow_mut()
-                .write(envelope, content)
-                .unwrap_or_else(|error| give_up(&error));
+            dump.borrow_mut().write(envelope, content).unwrap_or_else(|error| give_up(&error));
         }
         let mut ledger = self.ledger.borrow_mut();
         let mut recipients = 0;
@@ -238,14 +228,8 @@ impl Dump {
         std::fs::create_dir_all(folder).map_err(Error::file(folder))?;
         let entries = std::fs::read_dir(folder).map_err(Error::file(folder))?;
         let number = |path: PathBuf| path.file_stem()?.to_str()?.parse().ok();
-        let last = entries
-            .filter_map(|entry| number(entry.ok()?.path()))
-            .max()
-            .unwrap_or(0);
-        Ok(Dump {
-            folder: folder.to_owned(),
-            last,
-        })
+        let last = entries.filter_map(|entry| number(entry.ok()?.path())).max().unwrap_or(0);
+        Ok(Dump { folder: folder.to_owned(), last })
     }
 
     /// The `.eml` appears last and whole, so that whoever waits for it finds both files.

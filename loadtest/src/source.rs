@@ -70,10 +70,7 @@ pub fn run(load: Load, maker: Maker, ledger: Ledger, report: Report) -> Result<R
         let first = match Client::open(load.to).await {
             Ok(client) => client,
             Err(source) => {
-                return Err(Error::Connect {
-                    address: load.to.address(),
-                    source,
-                });
+                return Err(Error::Connect { address: load.to.address(), source });
             }
         };
         let run = Rc::new(Run::new(load, maker, ledger, report));
@@ -113,10 +110,7 @@ async fn stalled(run: &Run) {
             seen = answered;
             since = Instant::now();
         } else if since.elapsed() >= run.load.stall_max {
-            eprintln!(
-                "baton-load: no reply for {} s, giving up",
-                run.load.stall_max.as_secs()
-            );
+            eprintln!("baton-load: no reply for {} s, giving up", run.load.stall_max.as_secs());
             return;
         }
     }
@@ -180,19 +174,11 @@ impl Run {
         if !wait.is_zero() {
             sleep(wait).await;
         }
-        if self.is_over(due) {
-            None
-        } else {
-            Some(Some(due))
-        }
+        if self.is_over(due) { None } else { Some(Some(due)) }
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        self.ending.get()
-            || self
-                .load
-                .duration
-                .is_some_and(|max| now - self.start >= max)
+        self.ending.get() || self.load.duration.is_some_and(|max| now - self.start >= max)
     }
 
     fn count_connection(&self) {
@@ -276,16 +262,8 @@ async fn one_message(
     due: Option<Instant>,
 ) -> io::Result<u16> {
     let offers = client.offers();
-    let framing = if offers.chunking {
-        run.load.framing
-    } else {
-        Framing::Dots
-    };
-    let pace = if offers.pipelining {
-        run.load.pace
-    } else {
-        Pace::Lockstep
-    };
+    let framing = if offers.chunking { run.load.framing } else { Framing::Dots };
+    let pace = if offers.pipelining { run.load.pace } else { Pace::Lockstep };
     let number = run.next_number.replace(run.next_number.get() + 1);
     run.maker.fill(number, framing, mail);
     let under_way = UnderWay::begin(run, mail);
@@ -294,9 +272,7 @@ async fn one_message(
     run.last_answer.set(now);
     under_way.end(ended, transaction);
     if let Some(start) = due.or(ended.offered) {
-        run.report
-            .borrow_mut()
-            .record_latency(now.saturating_duration_since(start));
+        run.report.borrow_mut().record_latency(now.saturating_duration_since(start));
     }
     transaction.close(client, ended).await?;
     Ok(ended.code)
@@ -313,20 +289,12 @@ struct UnderWay<'a> {
 impl<'a> UnderWay<'a> {
     fn begin(run: &'a Run, mail: &'a Mail) -> UnderWay<'a> {
         bump(&run.under_way, 1);
-        UnderWay {
-            run,
-            mail,
-            answered: false,
-        }
+        UnderWay { run, mail, answered: false }
     }
 
     fn end(mut self, ended: Ended, transaction: &Transaction) {
         self.answered = true;
-        let codes = transaction
-            .codes
-            .iter()
-            .map(Some)
-            .chain(std::iter::repeat(None));
+        let codes = transaction.codes.iter().map(Some).chain(std::iter::repeat(None));
         let mut accepted = 0;
         let mut ledger = self.run.ledger.borrow_mut();
         for (recipient, own) in self.mail.recipients.iter().zip(codes) {

@@ -90,16 +90,8 @@ impl Transaction {
         let sender = self.note(client.reply().await?);
         self.read_recipients(client, mail).await?;
         let last = self.note(client.reply().await?);
-        let left = if is_success(last) {
-            Left::Closed
-        } else {
-            Left::Open
-        };
-        Ok(Ended {
-            code: self.deciding(sender, last),
-            offered,
-            left,
-        })
+        let left = if is_success(last) { Left::Closed } else { Left::Open };
+        Ok(Ended { code: self.deciding(sender, last), offered, left })
     }
 
     /// Commands up to `DATA` in one write, the message in the next.
@@ -115,11 +107,7 @@ impl Transaction {
         let go = self.note(client.reply().await?);
         if go != 354 {
             let code = self.deciding(sender, go);
-            return Ok(Ended {
-                code,
-                offered: None,
-                left: Left::Open,
-            });
+            return Ok(Ended { code, offered: None, left: Left::Open });
         }
         if self.has_recipient() {
             return self.offer(client, &mail.content).await;
@@ -127,11 +115,7 @@ impl Transaction {
         // The server wants a message for nobody; RFC 2920 3.1 has the client send an empty one.
         client.send(b".\r\n").await?;
         let last = self.note(client.reply().await?);
-        Ok(Ended {
-            code: self.deciding(sender, last),
-            offered: None,
-            left: Left::Closed,
-        })
+        Ok(Ended { code: self.deciding(sender, last), offered: None, left: Left::Closed })
     }
 
     async fn lockstep(
@@ -143,11 +127,7 @@ impl Transaction {
         self.start(client, mail);
         let sender = self.ask(client).await?;
         if !is_success(sender) {
-            return Ok(Ended {
-                code: sender,
-                offered: None,
-                left: Left::Closed,
-            });
+            return Ok(Ended { code: sender, offered: None, left: Left::Closed });
         }
         for recipient in &mail.recipients {
             push_line(&mut self.output, format_args!("RCPT TO:<{recipient}>"));
@@ -156,37 +136,21 @@ impl Transaction {
         }
         if !self.has_recipient() {
             let code = self.codes[0];
-            return Ok(Ended {
-                code,
-                offered: None,
-                left: Left::Open,
-            });
+            return Ok(Ended { code, offered: None, left: Left::Open });
         }
         match framing {
             Framing::Chunk => {
                 self.push_chunk(mail);
                 let offered = Some(Instant::now());
                 let code = self.ask(client).await?;
-                let left = if is_success(code) {
-                    Left::Closed
-                } else {
-                    Left::Open
-                };
-                Ok(Ended {
-                    code,
-                    offered,
-                    left,
-                })
+                let left = if is_success(code) { Left::Closed } else { Left::Open };
+                Ok(Ended { code, offered, left })
             }
             Framing::Dots => {
                 self.output.extend_from_slice(b"DATA\r\n");
                 match self.ask(client).await? {
                     354 => self.offer(client, &mail.content).await,
-                    code => Ok(Ended {
-                        code,
-                        offered: None,
-                        left: Left::Open,
-                    }),
+                    code => Ok(Ended { code, offered: None, left: Left::Open }),
                 }
             }
         }
@@ -196,20 +160,14 @@ impl Transaction {
         self.output.clear();
         let (sender, bytes) = (&mail.sender, mail.content_bytes);
         if client.offers().size {
-            push_line(
-                &mut self.output,
-                format_args!("MAIL FROM:<{sender}> SIZE={bytes}"),
-            );
+            push_line(&mut self.output, format_args!("MAIL FROM:<{sender}> SIZE={bytes}"));
         } else {
             push_line(&mut self.output, format_args!("MAIL FROM:<{sender}>"));
         }
     }
 
     fn push_chunk(&mut self, mail: &Mail) {
-        push_line(
-            &mut self.output,
-            format_args!("BDAT {} LAST", mail.content.len()),
-        );
+        push_line(&mut self.output, format_args!("BDAT {} LAST", mail.content.len()));
         self.output.extend_from_slice(&mail.content);
     }
 
@@ -224,11 +182,7 @@ impl Transaction {
         let offered = Some(Instant::now());
         client.send(content).await?;
         let code = self.note(client.reply().await?);
-        Ok(Ended {
-            code,
-            offered,
-            left: Left::Closed,
-        })
+        Ok(Ended { code, offered, left: Left::Closed })
     }
 
     async fn read_recipients(&mut self, client: &mut Client, mail: &Mail) -> io::Result<()> {

@@ -56,18 +56,8 @@ impl Client {
         let stream = TcpStream::connect(to.address()).await?;
         stream.set_nodelay(true)?;
         let input = vec![0; REPLY_BYTES_MAX].into_boxed_slice();
-        let offers = Offers {
-            pipelining: false,
-            chunking: false,
-            size: false,
-        };
-        let mut client = Client {
-            stream,
-            input,
-            used: 0,
-            filled: 0,
-            offers,
-        };
+        let offers = Offers { pipelining: false, chunking: false, size: false };
+        let mut client = Client { stream, input, used: 0, filled: 0, offers };
         let greeting = client.reply().await?.code;
         client.send(b"EHLO load.test\r\n").await?;
         let hello = client.reply().await?;
@@ -133,11 +123,7 @@ impl Client {
 
 impl Offers {
     fn read(hello: &[u8]) -> Offers {
-        let mut offers = Offers {
-            pipelining: false,
-            chunking: false,
-            size: false,
-        };
+        let mut offers = Offers { pipelining: false, chunking: false, size: false };
         for line in hello.split(|byte| *byte == b'\n').skip(1) {
             let line = line.get(4..).unwrap_or_default().trim_ascii_end();
             match line.split(|byte| *byte == b' ').next().unwrap_or_default() {
@@ -160,10 +146,7 @@ pub fn parse(input: &[u8]) -> Parsed<'_> {
         };
         let line = &input[start..start + length];
         let code = line.get(..3).and_then(|code| str::from_utf8(code).ok());
-        let Some(code) = code
-            .and_then(|code| code.parse().ok())
-            .filter(|code| *code >= 200)
-        else {
+        let Some(code) = code.and_then(|code| code.parse().ok()).filter(|code| *code >= 200) else {
             return Parsed::Garbage;
         };
         let bytes = start + length + 1;
@@ -171,10 +154,7 @@ pub fn parse(input: &[u8]) -> Parsed<'_> {
             Some(b'-') => start = bytes,
             Some(b' ' | b'\r') | None => {
                 let text = input[..bytes].trim_ascii_end();
-                return Parsed::Reply {
-                    reply: Reply { code, text },
-                    bytes,
-                };
+                return Parsed::Reply { reply: Reply { code, text }, bytes };
             }
             Some(_) => return Parsed::Garbage,
         }
@@ -183,9 +163,7 @@ pub fn parse(input: &[u8]) -> Parsed<'_> {
 
 /// Adds `line` and CRLF to a buffer.
 pub fn push_line(buffer: &mut Vec<u8>, line: std::fmt::Arguments<'_>) {
-    buffer
-        .write_fmt(line)
-        .expect("writing to memory does not fail");
+    buffer.write_fmt(line).expect("writing to memory does not fail");
     buffer.extend_from_slice(b"\r\n");
 }
 
@@ -201,36 +179,17 @@ mod tests {
             assert_eq!(parse(&input[..end]), Parsed::Unfinished, "{end}");
         }
         for end in first..input.len() {
-            let reply = Reply {
-                code: 250,
-                text: &input[..first - 2],
-            };
-            assert_eq!(
-                parse(&input[..end]),
-                Parsed::Reply {
-                    reply,
-                    bytes: first
-                }
-            );
+            let reply = Reply { code: 250, text: &input[..first - 2] };
+            assert_eq!(parse(&input[..end]), Parsed::Reply { reply, bytes: first });
         }
     }
 
     #[test]
     fn odd_replies_are_taken_and_others_are_not() {
         for good in ["250\r\n", "250 \r\n", "250 ok\n", "599 x\r\n"] {
-            assert!(
-                matches!(parse(good.as_bytes()), Parsed::Reply { .. }),
-                "{good:?}"
-            );
+            assert!(matches!(parse(good.as_bytes()), Parsed::Reply { .. }), "{good:?}");
         }
-        for bad in [
-            "\r\n",
-            "25\r\n",
-            "abc\r\n",
-            "250x\r\n",
-            "100 x\r\n",
-            "+25 x\r\n",
-        ] {
+        for bad in ["\r\n", "25\r\n", "abc\r\n", "250x\r\n", "100 x\r\n", "+25 x\r\n"] {
             assert_eq!(parse(bad.as_bytes()), Parsed::Garbage, "{bad:?}");
         }
     }
@@ -238,11 +197,7 @@ mod tests {
     #[test]
     fn offers_are_words_of_their_own_lines() {
         let hello = b"250-CHUNKING.test\r\n250-size 5\r\n250 PIPELINING";
-        let offers = Offers {
-            pipelining: true,
-            chunking: false,
-            size: true,
-        };
+        let offers = Offers { pipelining: true, chunking: false, size: true };
         assert_eq!(Offers::read(hello), offers);
     }
 }

@@ -46,28 +46,14 @@ impl Sink {
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
-        let address = line
-            .strip_prefix("listening ")
-            .expect(&line)
-            .trim()
-            .to_owned();
-        Sink {
-            process,
-            output,
-            address,
-        }
+        let address = line.strip_prefix("listening ").expect(&line).trim().to_owned();
+        Sink { process, output, address }
     }
 
     /// Ends it politely; returns its summary.
     fn end(mut self) -> String {
         let pid = self.process.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let mut summary = String::new();
         self.output.read_to_string(&mut summary).unwrap();
         assert!(self.process.wait().unwrap().success());
@@ -77,10 +63,7 @@ impl Sink {
 
 fn run(arguments: &[&str]) -> (String, i32) {
     let output = Command::new(PROGRAM).args(arguments).output().unwrap();
-    (
-        String::from_utf8(output.stdout).unwrap(),
-        output.status.code().unwrap(),
-    )
+    (String::from_utf8(output.stdout).unwrap(), output.status.code().unwrap())
 }
 
 #[test]
@@ -97,48 +80,22 @@ fn every_way_of_sending_is_in_balance() {
     ];
     for (number, way) in ways.iter().enumerate() {
         let run_id = format!("way{number}");
-        let common = [
-            "send",
-            "--to",
-            &sink.address,
-            "--messages",
-            "40",
-            "--sessions",
-            "4",
-        ];
+        let common = ["send", "--to", &sink.address, "--messages", "40", "--sessions", "4"];
         let more = ["--recipients", "3", "--ledger", &sent, "--run-id", &run_id];
         let (output, code) = run(&[&common[..], &more[..], way].concat());
         assert_eq!(code, 0, "{way:?}");
         assert!(output.contains("\"accepted\":40,"), "{output}");
     }
     let summary = sink.end();
-    assert!(
-        summary.starts_with("sink: messages=200 recipients=600 corrupt=0 "),
-        "{summary}"
-    );
-    let balance = [
-        "balance",
-        "--sent",
-        &sent,
-        "--delivered",
-        &delivered,
-        "--duplicates-max",
-        "0",
-    ];
+    assert!(summary.starts_with("sink: messages=200 recipients=600 corrupt=0 "), "{summary}");
+    let balance = ["balance", "--sent", &sent, "--delivered", &delivered, "--duplicates-max", "0"];
     let (output, code) = run(&balance);
     assert_eq!(code, 0, "{output}");
     assert!(output.starts_with("sent250 600\n"), "{output}");
 
     // One promise more than was kept.
-    fs::write(
-        &sent,
-        [
-            fs::read(&sent).unwrap(),
-            b"way0-999\ta@x.test\t250\n".to_vec(),
-        ]
-        .concat(),
-    )
-    .unwrap();
+    fs::write(&sent, [fs::read(&sent).unwrap(), b"way0-999\ta@x.test\t250\n".to_vec()].concat())
+        .unwrap();
     let (output, code) = run(&balance);
     assert_eq!(code, 1);
     assert!(output.contains("missing 1\n") && output.contains("missing way0-999 a@x.test"));
@@ -150,51 +107,24 @@ fn a_refused_message_leaves_nothing_behind_for_the_next() {
     let (sent, delivered) = (scratch.path("sent"), scratch.path("delivered"));
     let (reject, defer) = (["--reject-permille", "200"], ["--defer-permille", "100"]);
     let sink = Sink::start(&[&["--ledger", &delivered], &reject[..], &defer[..]].concat());
-    let ways: [&[&str]; 4] = [
-        &[],
-        &["--pipelining"],
-        &["--chunking"],
-        &["--chunking", "--pipelining"],
-    ];
+    let ways: [&[&str]; 4] =
+        [&[], &["--pipelining"], &["--chunking"], &["--chunking", "--pipelining"]];
     for (number, way) in ways.iter().enumerate() {
         for recipients in ["1", "2"] {
             let run_id = format!("way{number}-{recipients}");
-            let common = [
-                "send",
-                "--to",
-                &sink.address,
-                "--messages",
-                "100",
-                "--sessions",
-                "2",
-            ];
-            let more = [
-                "--recipients",
-                recipients,
-                "--ledger",
-                &sent,
-                "--run-id",
-                &run_id,
-            ];
+            let common = ["send", "--to", &sink.address, "--messages", "100", "--sessions", "2"];
+            let more = ["--recipients", recipients, "--ledger", &sent, "--run-id", &run_id];
             assert_eq!(run(&[&common[..], &more[..], way].concat()).1, 0, "{way:?}");
         }
     }
     sink.end();
     let (output, code) = run(&["balance", "--sent", &sent, "--delivered", &delivered]);
     assert_eq!(code, 0, "{output}");
-    assert!(
-        output.contains("unexpected 0\n") && !output.contains("refused 0\n"),
-        "{output}"
-    );
+    assert!(output.contains("unexpected 0\n") && !output.contains("refused 0\n"), "{output}");
     // Each answer is the one that was given to that recipient, not one for its consequences.
     let codes = fs::read_to_string(&sent).unwrap();
     for line in codes.lines() {
-        assert!(
-            ["250", "451", "550"]
-                .iter()
-                .any(|code| line.ends_with(code)),
-            "{line}"
-        );
+        assert!(["250", "451", "550"].iter().any(|code| line.ends_with(code)), "{line}");
     }
 }
 
@@ -204,45 +134,22 @@ fn dumped_messages_are_the_same_by_either_framing() {
     let folder = scratch.path("mail");
     let sink = Sink::start(&["--dump", &folder]);
     for framing in [None, Some("--chunking")] {
-        let common = [
-            "send",
-            "--to",
-            &sink.address,
-            "--messages",
-            "1",
-            "--sessions",
-            "1",
-        ];
+        let common = ["send", "--to", &sink.address, "--messages", "1", "--sessions", "1"];
         let more = ["--run-id", "same", "--size", "20000"];
         let (_, code) = run(&[&common[..], &more[..], framing.as_slice()].concat());
         assert_eq!(code, 0);
     }
     sink.end();
     let read = |name: &str| fs::read_to_string(Path::new(&folder).join(name)).unwrap();
-    assert!(
-        read("000001.eml").contains("\r\n."),
-        "dots are a part of what is tested"
-    );
-    assert_eq!(
-        without_date(&read("000001.eml")),
-        without_date(&read("000002.eml"))
-    );
+    assert!(read("000001.eml").contains("\r\n."), "dots are a part of what is tested");
+    assert_eq!(without_date(&read("000001.eml")), without_date(&read("000002.eml")));
     let envelope = read("000001.env");
-    assert!(
-        envelope.starts_with("MAIL FROM:<sender1@c1.x.test> SIZE="),
-        "{envelope}"
-    );
-    assert!(
-        envelope.ends_with("\nRCPT TO:<r1@d1.x.test>\n"),
-        "{envelope}"
-    );
+    assert!(envelope.starts_with("MAIL FROM:<sender1@c1.x.test> SIZE="), "{envelope}");
+    assert!(envelope.ends_with("\nRCPT TO:<r1@d1.x.test>\n"), "{envelope}");
 }
 
 fn without_date(message: &str) -> String {
-    message
-        .split_inclusive('\n')
-        .filter(|line| !line.starts_with("Date: "))
-        .collect()
+    message.split_inclusive('\n').filter(|line| !line.starts_with("Date: ")).collect()
 }
 
 #[test]

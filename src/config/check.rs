@@ -28,9 +28,7 @@ pub fn config(
     problems: &mut Problems<'_>,
 ) -> Option<Config> {
     let top = document.top::<Top>(problems);
-    let hostname = top
-        .as_ref()
-        .and_then(|top| hostname(top, machine_name, problems));
+    let hostname = top.as_ref().and_then(|top| hostname(top, machine_name, problems));
     let listeners = listeners(document, problems);
     let peers = peers(document, problems);
     let accounts = accounts(document, problems);
@@ -57,9 +55,7 @@ pub fn config(
     }
     let (top, hostname) = (top?, hostname?);
     Some(Config {
-        postmaster: top
-            .postmaster
-            .unwrap_or_else(|| format!("postmaster@{hostname}")),
+        postmaster: top.postmaster.unwrap_or_else(|| format!("postmaster@{hostname}")),
         hostname,
         data_dir: top.data_dir,
         shards: top.shards,
@@ -171,10 +167,7 @@ fn accounts(document: &Document<'_>, problems: &mut Problems<'_>) -> Vec<Account
     let mut accounts = Vec::new();
     for (table, raw) in document.many::<AccountTable>(problems) {
         seen.check(raw.name.clone(), &raw.name, &table, problems);
-        accounts.push(Account {
-            name: raw.name,
-            password_hash: raw.password_hash,
-        });
+        accounts.push(Account { name: raw.name, password_hash: raw.password_hash });
     }
     accounts
 }
@@ -197,9 +190,8 @@ fn routes(
             problems.add(table.place("domain"), what, Some(allowed));
         }
         if let Via::Hosts(hosts) = &route.via
-            && let Some(own) = hosts
-                .iter()
-                .find(|host| listeners.iter().any(|l| l.address == **host))
+            && let Some(own) =
+                hosts.iter().find(|host| listeners.iter().any(|l| l.address == **host))
         {
             let what =
                 format!("`via` has {own}, a listener of this relay: mail would go in circles");
@@ -228,48 +220,23 @@ fn relate_sizes(
         ("commit_bytes_max", memory.commit_bytes_max),
     ];
     for (key, value) in budgets {
-        let budget = Side {
-            table: "memory",
-            key,
-            value,
-            show: show_size,
-        };
+        let budget = Side { table: "memory", key, value, show: show_size };
         not_above(&message, &budget, document, problems);
     }
 }
 
 fn relate_durations(document: &Document<'_>, limits: &Limits, problems: &mut Problems<'_>) {
-    let side = |key, value| Side {
-        table: "limits",
-        key,
-        value,
-        show: show_period,
-    };
+    let side = |key, value| Side { table: "limits", key, value, show: show_period };
     let session = side("session_duration_max", limits.session_duration_max);
     let message = side("message_duration_max", limits.message_duration_max);
     not_above(&message, &session, document, problems);
 }
 
 fn relate_retries(document: &Document<'_>, delivery: &Delivery, problems: &mut Problems<'_>) {
-    let side = |key, value| Side {
-        table: "delivery",
-        key,
-        value,
-        show: show_period,
-    };
+    let side = |key, value| Side { table: "delivery", key, value, show: show_period };
     let first = side("retry_first", delivery.retry_first);
-    not_above(
-        &first,
-        &side("retry_max", delivery.retry_max),
-        document,
-        problems,
-    );
-    not_above(
-        &first,
-        &side("expire_after", delivery.expire_after),
-        document,
-        problems,
-    );
+    not_above(&first, &side("retry_max", delivery.retry_max), document, problems);
+    not_above(&first, &side("expire_after", delivery.expire_after), document, problems);
 }
 
 fn relate_admin(
@@ -278,9 +245,7 @@ fn relate_admin(
     listeners: &[Listener],
     problems: &mut Problems<'_>,
 ) {
-    let taken = listeners
-        .iter()
-        .any(|listener| listener.address == admin.address);
+    let taken = listeners.iter().any(|listener| listener.address == admin.address);
     if taken && admin.address.port() != 0 {
         let place = document.place("admin", "address").unwrap_or(0);
         let what = format!("[admin] `address` {} is also a listener's", admin.address);
@@ -329,10 +294,7 @@ struct Unique<T> {
 
 impl<T: Eq + Hash> Unique<T> {
     fn new(key: &'static str) -> Self {
-        Unique {
-            key,
-            seen: HashMap::new(),
-        }
+        Unique { key, seen: HashMap::new() }
     }
 
     fn check(&mut self, value: T, shown: &str, table: &Table<'_>, problems: &mut Problems<'_>) {

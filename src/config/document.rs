@@ -38,18 +38,12 @@ impl<'t> Document<'t> {
                 problems.add(place, format!("not TOML: {}", error.message()), None);
             }
         }
-        errors.is_empty().then(|| Document {
-            top: top.into_inner(),
-        })
+        errors.is_empty().then(|| Document { top: top.into_inner() })
     }
 
     /// The keys before the first header.
     pub fn top<S: Declared>(&self, problems: &mut Problems<'_>) -> Option<S> {
-        let table = Table {
-            section: S::SECTION,
-            entries: Some(&self.top),
-            header: 0,
-        };
+        let table = Table { section: S::SECTION, entries: Some(&self.top), header: 0 };
         table.check_keys(problems);
         S::read(&table, problems)
     }
@@ -83,11 +77,7 @@ impl<'t> Document<'t> {
         };
         if items.len() > TABLES_MAX {
             let what = format!("`{}` is written {} times", section.name, items.len());
-            problems.add(
-                found.span().start,
-                what,
-                Some(format!("up to {TABLES_MAX} times")),
-            );
+            problems.add(found.span().start, what, Some(format!("up to {TABLES_MAX} times")));
             return Vec::new();
         }
         let mut tables = Vec::with_capacity(items.len());
@@ -123,11 +113,7 @@ pub struct Table<'a> {
 impl<'a> Table<'a> {
     /// A table that is not written.
     pub fn absent(section: &'static Section) -> Self {
-        Table {
-            section,
-            entries: None,
-            header: 0,
-        }
+        Table { section, entries: None, header: 0 }
     }
 
     fn written(
@@ -135,17 +121,12 @@ impl<'a> Table<'a> {
         entries: &'a DeTable<'a>,
         found: &Spanned<DeValue<'_>>,
     ) -> Self {
-        Table {
-            section,
-            entries: Some(entries),
-            header: found.span().start,
-        }
+        Table { section, entries: Some(entries), header: found.span().start }
     }
 
     /// Where the value of a key is written, or the header of the table.
     pub fn place(&self, key: &str) -> usize {
-        self.get(key)
-            .map_or(self.header, |value| value.span().start)
+        self.get(key).map_or(self.header, |value| value.span().start)
     }
 
     /// The value of a key, or `None` after adding what is wrong with it.
@@ -214,15 +195,10 @@ impl<'a> Table<'a> {
 
 /// Where a key that is unknown here is known: a key under the wrong header is the usual slip.
 fn home(key: &str) -> Option<String> {
-    if SECTIONS
-        .iter()
-        .any(|section| section.shape != Shape::Top && section.name == key)
-    {
+    if SECTIONS.iter().any(|section| section.shape != Shape::Top && section.name == key) {
         return Some("at the start of a line in brackets of its own".to_owned());
     }
-    let section = SECTIONS
-        .iter()
-        .find(|s| s.knobs.iter().any(|knob| knob.key == key))?;
+    let section = SECTIONS.iter().find(|s| s.knobs.iter().any(|knob| knob.key == key))?;
     Some(match section.shape {
         Shape::Top => "at the top of the file, before the first [table]".to_owned(),
         Shape::One | Shape::Many => format!("in {}", section.heading()),
@@ -241,14 +217,6 @@ fn add_wrong_brackets(
         _ => "not a table".to_owned(),
     };
     let what = format!("`{}` is {written}", section.name);
-    let often = if section.shape == Shape::Many {
-        "any number of times"
-    } else {
-        "once"
-    };
-    problems.add(
-        found.span().start,
-        what,
-        Some(format!("{}, {often}", section.heading())),
-    );
+    let often = if section.shape == Shape::Many { "any number of times" } else { "once" };
+    problems.add(found.span().start, what, Some(format!("{}, {often}", section.heading())));
 }

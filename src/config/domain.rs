@@ -109,15 +109,9 @@ fn check_label(label: &str) -> Result<(), String> {
     if label.starts_with('-') || label.ends_with('-') {
         return Err("a label begins or ends with a hyphen".to_owned());
     }
-    match label
-        .chars()
-        .find(|c| !c.is_ascii_alphanumeric() && *c != '-')
-    {
+    match label.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '-') {
         None => Ok(()),
-        Some(odd) => Err(format!(
-            "`{}` is no letter, digit or hyphen",
-            odd.escape_debug()
-        )),
+        Some(odd) => Err(format!("`{}` is no letter, digit or hyphen", odd.escape_debug())),
     }
 }
 
@@ -205,11 +199,7 @@ mod tests {
         ];
         for (first, second, expected) in rows {
             let parse = |text: &str| DomainPattern::parse(text).expect("a pattern");
-            assert_eq!(
-                parse(first).covers(&parse(second)),
-                expected,
-                "{first} {second}"
-            );
+            assert_eq!(parse(first).covers(&parse(second)), expected, "{first} {second}");
         }
     }
 }

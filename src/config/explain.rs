@@ -17,64 +17,37 @@ use super::spelling::nearest;
 /// A sentence for the operator when nothing has that name.
 pub fn explain(knob: Option<&str>) -> Result<String, String> {
     let Some(asked) = knob else {
-        let parts: Vec<String> = SECTIONS
-            .iter()
-            .map(|section| section_text(section))
-            .collect();
+        let parts: Vec<String> = SECTIONS.iter().map(|section| section_text(section)).collect();
         return Ok(parts.join("\n"));
     };
     let asked = asked.trim_matches(['[', ']']);
-    if let Some(section) = SECTIONS
-        .iter()
-        .find(|s| s.shape != Shape::Top && s.name == asked)
-    {
+    if let Some(section) = SECTIONS.iter().find(|s| s.shape != Shape::Top && s.name == asked) {
         return Ok(section_text(section));
     }
     let named = |(section, knob): &(&Section, &Knob)| {
         knob.key == asked || full_name(section, knob) == asked
     };
-    let parts: Vec<String> = all_knobs()
-        .filter(named)
-        .map(|(s, k)| knob_text(s, k))
-        .collect();
-    if parts.is_empty() {
-        Err(unknown(asked))
-    } else {
-        Ok(parts.join("\n"))
-    }
+    let parts: Vec<String> = all_knobs().filter(named).map(|(s, k)| knob_text(s, k)).collect();
+    if parts.is_empty() { Err(unknown(asked)) } else { Ok(parts.join("\n")) }
 }
 
 fn unknown(asked: &str) -> String {
-    let full: Vec<String> = all_knobs()
-        .map(|(section, knob)| full_name(section, knob))
-        .collect();
+    let full: Vec<String> = all_knobs().map(|(section, knob)| full_name(section, knob)).collect();
     let keys = all_knobs().map(|(_, knob)| knob.key);
-    let tables = SECTIONS
-        .iter()
-        .map(|section| section.name)
-        .filter(|name| !name.is_empty());
-    let names = full
-        .iter()
-        .map(String::as_str)
-        .chain(keys)
-        .chain(tables.clone());
+    let tables = SECTIONS.iter().map(|section| section.name).filter(|name| !name.is_empty());
+    let names = full.iter().map(String::as_str).chain(keys).chain(tables.clone());
     let word = shown(asked);
     match nearest(asked, names) {
         Some(near) => format!("unknown knob `{word}`, did you mean `{near}`?"),
         None => {
             let tables: Vec<&str> = tables.collect();
-            format!(
-                "unknown knob `{word}`; tables with knobs: {}",
-                tables.join(", ")
-            )
+            format!("unknown knob `{word}`; tables with knobs: {}", tables.join(", "))
         }
     }
 }
 
 fn all_knobs() -> impl Iterator<Item = (&'static Section, &'static Knob)> {
-    SECTIONS
-        .iter()
-        .flat_map(|section| section.knobs.iter().map(move |knob| (*section, knob)))
+    SECTIONS.iter().flat_map(|section| section.knobs.iter().map(move |knob| (*section, knob)))
 }
 
 fn full_name(section: &Section, knob: &Knob) -> String {
@@ -153,24 +126,15 @@ limits.hops_max
     fn words_have_meanings() {
         let text = explain(Some("durability")).expect("a knob");
         assert!(text.contains("default  \"fsync\""), "{text}");
-        assert!(
-            text.contains("os: the log is with the operating system"),
-            "{text}"
-        );
+        assert!(text.contains("os: the log is with the operating system"), "{text}");
     }
 
     #[test]
     fn names_and_tables() {
         let both = explain(Some("tls")).expect("two knobs");
-        assert!(
-            both.contains("listener.tls\n") && both.contains("route.tls\n"),
-            "{both}"
-        );
+        assert!(both.contains("listener.tls\n") && both.contains("route.tls\n"), "{both}");
         let table = explain(Some("[[peer]]")).expect("a table");
-        assert!(
-            table.starts_with("[[peer]]\n") && table.contains("peer.i_know"),
-            "{table}"
-        );
+        assert!(table.starts_with("[[peer]]\n") && table.contains("peer.i_know"), "{table}");
         let rows = [
             ("hop_max", "did you mean `hops_max`?"),
             ("limit.hops_max", "did you mean `limits.hops_max`?"),
@@ -192,10 +156,7 @@ limits.hops_max
             assert_eq!(found, 1, "{heading}");
             assert!(!knob.because.is_empty(), "{heading}");
         }
-        assert!(
-            text.lines().all(|line| line.chars().count() <= 120),
-            "a line is too long"
-        );
+        assert!(text.lines().all(|line| line.chars().count() <= 120), "a line is too long");
     }
 
     /// What the explanation calls the default is what an empty file gives.

@@ -37,11 +37,7 @@ enum Shown {
 impl<T> Form<T> {
     /// A form whose refused texts may be repeated in messages.
     pub const fn shown(allowed: &'static str, parser: fn(&str) -> Result<T, String>) -> Self {
-        Form {
-            allowed,
-            shown: Shown::Text,
-            parser,
-        }
+        Form { allowed, shown: Shown::Text, parser }
     }
 
     /// The value, or the bare reason of the refusal: for forms made out of other forms.
@@ -65,17 +61,12 @@ pub const ADDRESS: Form<SocketAddr> = Form::shown(
 );
 
 /// Where to connect to.
-pub const ENDPOINT: Form<SocketAddr> = Form::shown(
-    "ip:port, such as \"192.0.2.1:25\" or \"[2001:db8::1]:25\"",
-    endpoint,
-);
+pub const ENDPOINT: Form<SocketAddr> =
+    Form::shown("ip:port, such as \"192.0.2.1:25\" or \"[2001:db8::1]:25\"", endpoint);
 
 pub const NETWORK: Form<Network> = Form::shown(
     "address/prefix or one address, such as \"192.0.2.0/24\" or \"2001:db8::1\"",
-    |text| {
-        text.parse()
-            .map_err(|error: super::NetworkError| error.to_string())
-    },
+    |text| text.parse().map_err(|error: super::NetworkError| error.to_string()),
 );
 
 pub const HOST_NAME: Form<String> =
@@ -86,15 +77,11 @@ pub const DOMAIN_PATTERN: Form<DomainPattern> = Form::shown(
     DomainPattern::parse,
 );
 
-pub const MAILBOX: Form<String> = Form::shown(
-    "a mail address, such as \"postmaster@example.net\"",
-    mailbox,
-);
+pub const MAILBOX: Form<String> =
+    Form::shown("a mail address, such as \"postmaster@example.net\"", mailbox);
 
-pub const ACCOUNT_NAME: Form<String> = Form::shown(
-    "1 to 64 of a-z, 0-9, dot, underscore and hyphen",
-    account_name,
-);
+pub const ACCOUNT_NAME: Form<String> =
+    Form::shown("1 to 64 of a-z, 0-9, dot, underscore and hyphen", account_name);
 
 pub const HEADER_NAME: Form<String> = Form::shown(
     "the name of a header field without its colon, such as \"x-authuser\"",
@@ -107,10 +94,8 @@ pub const PASSWORD_HASH: Form<String> = Form {
     parser: password_hash,
 };
 
-pub const PATH: Form<PathBuf> = Form::shown(
-    "a path; a relative one counts from the working directory",
-    path,
-);
+pub const PATH: Form<PathBuf> =
+    Form::shown("a path; a relative one counts from the working directory", path);
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
@@ -153,15 +138,10 @@ fn mailbox(text: &str) -> Result<String, String> {
         return Err("it has no @".to_owned());
     };
     if local.is_empty() || local.len() > LOCAL_PART_BYTES_MAX {
-        return Err(format!(
-            "the part before @ is not 1 to {LOCAL_PART_BYTES_MAX} bytes long"
-        ));
+        return Err(format!("the part before @ is not 1 to {LOCAL_PART_BYTES_MAX} bytes long"));
     }
     let atext = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
-    if !local
-        .split('.')
-        .all(|atom| !atom.is_empty() && atom.bytes().all(atext))
-    {
+    if !local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(atext)) {
         return Err("the part before @ has characters that would need quoting".to_owned());
     }
     Ok(format!("{local}@{}", host_name(domain)?))

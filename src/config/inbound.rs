@@ -172,9 +172,7 @@ pub struct Account {
 /// Without the hash, because `{:?}` ends up in logs.
 impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Account")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Account").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

@@ -28,10 +28,7 @@ impl Kind for Size {
     fn describe(&self) -> Description {
         let (min, max) = (unit::show_size(self.min), unit::show_size(self.max));
         let default = quoted(&unit::show_size(self.default));
-        plain(
-            Preset::Value(default),
-            format!("{min} to {max} ({})", unit::SIZE_ALLOWED),
-        )
+        plain(Preset::Value(default), format!("{min} to {max} ({})", unit::SIZE_ALLOWED))
     }
 
     fn absent(&self) -> Option<u64> {
@@ -63,10 +60,7 @@ impl Kind for Period {
     fn describe(&self) -> Description {
         let (min, max) = (unit::show_period(self.min), unit::show_period(self.max));
         let default = quoted(&unit::show_period(self.default));
-        plain(
-            Preset::Value(default),
-            format!("{min} to {max} ({})", unit::PERIOD_ALLOWED),
-        )
+        plain(Preset::Value(default), format!("{min} to {max} ({})", unit::PERIOD_ALLOWED))
     }
 
     fn absent(&self) -> Option<Duration> {
@@ -119,10 +113,7 @@ impl Kind for MaybeCount {
     type Value = Option<u32>;
 
     fn describe(&self) -> Description {
-        plain(
-            Preset::Absent(self.absent),
-            counted(self.of, self.min, self.max),
-        )
+        plain(Preset::Absent(self.absent), counted(self.of, self.min, self.max))
     }
 
     fn absent(&self) -> Option<Option<u32>> {
@@ -143,10 +134,7 @@ impl Kind for Switch {
     type Value = bool;
 
     fn describe(&self) -> Description {
-        plain(
-            Preset::Value(self.default.to_string()),
-            "true or false".to_owned(),
-        )
+        plain(Preset::Value(self.default.to_string()), "true or false".to_owned())
     }
 
     fn absent(&self) -> Option<bool> {
@@ -176,10 +164,7 @@ impl<W: Word> Kind for Choice<W> {
         Description {
             default: Preset::Value(quoted(default)),
             allowed: all.join(", "),
-            words: W::WORDS
-                .iter()
-                .map(|(_, word, meaning)| (*word, meaning.trim()))
-                .collect(),
+            words: W::WORDS.iter().map(|(_, word, meaning)| (*word, meaning.trim())).collect(),
         }
     }
 
@@ -207,10 +192,7 @@ impl<T> Kind for Text<T> {
     type Value = T;
 
     fn describe(&self) -> Description {
-        plain(
-            Preset::Value(quoted(self.default)),
-            self.form.allowed.to_owned(),
-        )
+        plain(Preset::Value(quoted(self.default)), self.form.allowed.to_owned())
     }
 
     fn absent(&self) -> Option<T> {
@@ -280,10 +262,7 @@ impl<T: PartialEq> Kind for List<T> {
     type Value = Vec<T>;
 
     fn describe(&self) -> Description {
-        let allowed = format!(
-            "a list of up to {}, each {}",
-            self.items_max, self.form.allowed
-        );
+        let allowed = format!("a list of up to {}, each {}", self.items_max, self.form.allowed);
         plain(Preset::Absent(self.absent), allowed)
     }
 
@@ -318,11 +297,7 @@ pub(super) fn read_list<T: PartialEq>(
             Err(more) => faults.extend(more),
         }
     }
-    if faults.is_empty() {
-        Ok(values)
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(values) } else { Err(faults) }
 }
 
 /// A whole number from `min` to `max`.
@@ -335,13 +310,7 @@ pub(super) fn read_count(
         return Err(wrong_type(found, found.get_ref()));
     };
     let wide = whole(integer, found)?;
-    let value = in_range(
-        wide,
-        u64::from(min),
-        u64::from(max),
-        |n| n.to_string(),
-        found,
-    )?;
+    let value = in_range(wide, u64::from(min), u64::from(max), |n| n.to_string(), found)?;
     // The range just passed lies inside u32; saturating says so without a panic.
     Ok(u32::try_from(value).unwrap_or(max))
 }
@@ -351,11 +320,7 @@ pub(super) fn counted(of: &str, min: u32, max: u32) -> String {
 }
 
 pub(super) fn plain(default: Preset, allowed: String) -> Description {
-    Description {
-        default,
-        allowed,
-        words: Vec::new(),
-    }
+    Description { default, allowed, words: Vec::new() }
 }
 
 pub(super) fn quoted(text: &str) -> String {
@@ -376,10 +341,7 @@ pub(super) fn wrong_type(at: &Spanned<DeValue<'_>>, value: &DeValue<'_>) -> Vec<
 }
 
 fn fault(at: &Spanned<DeValue<'_>>, says: String) -> Vec<Fault> {
-    vec![Fault {
-        place: at.span().start,
-        says,
-    }]
+    vec![Fault { place: at.span().start, says }]
 }
 
 fn refused_text(at: &Spanned<DeValue<'_>>, text: &str, says: &str) -> Vec<Fault> {
@@ -394,17 +356,12 @@ fn text_of<'a>(found: &'a Spanned<DeValue<'_>>) -> Result<&'a str, Vec<Fault>> {
 }
 
 fn read_text<T>(form: &Form<T>, found: &Spanned<DeValue<'_>>) -> Result<T, Vec<Fault>> {
-    form.parse(text_of(found)?)
-        .map_err(|says| fault(found, says))
+    form.parse(text_of(found)?).map_err(|says| fault(found, says))
 }
 
 fn whole(integer: &DeInteger<'_>, at: &Spanned<DeValue<'_>>) -> Result<u64, Vec<Fault>> {
-    u64::from_str_radix(integer.as_str(), integer.radix()).map_err(|_| {
-        fault(
-            at,
-            format!("is {}, out of range", shown(&integer.to_string())),
-        )
-    })
+    u64::from_str_radix(integer.as_str(), integer.radix())
+        .map_err(|_| fault(at, format!("is {}, out of range", shown(&integer.to_string()))))
 }
 
 fn in_range<T: PartialOrd + Copy>(
@@ -415,16 +372,10 @@ fn in_range<T: PartialOrd + Copy>(
     at: &Spanned<DeValue<'_>>,
 ) -> Result<T, Vec<Fault>> {
     if value < min {
-        return Err(fault(
-            at,
-            format!("is {}, below {}", show(value), show(min)),
-        ));
+        return Err(fault(at, format!("is {}, below {}", show(value), show(min))));
     }
     if value > max {
-        return Err(fault(
-            at,
-            format!("is {}, above {}", show(value), show(max)),
-        ));
+        return Err(fault(at, format!("is {}, above {}", show(value), show(max))));
     }
     Ok(value)
 }

@@ -71,15 +71,8 @@ impl FromStr for Network {
         if base.to_canonical() != base {
             return Err(NetworkError::Mapped);
         }
-        let network = Network {
-            base: masked(base, prefix),
-            prefix,
-        };
-        if network.base == base {
-            Ok(network)
-        } else {
-            Err(NetworkError::HostBits { network })
-        }
+        let network = Network { base: masked(base, prefix), prefix };
+        if network.base == base { Ok(network) } else { Err(NetworkError::HostBits { network }) }
     }
 }
 
@@ -119,11 +112,7 @@ fn parse_prefix(digits: &str, bits: u8) -> Result<u8, NetworkError> {
     if !plain {
         return Err(wrong);
     }
-    digits
-        .parse()
-        .ok()
-        .filter(|prefix| *prefix <= bits)
-        .ok_or(wrong)
+    digits.parse().ok().filter(|prefix| *prefix <= bits).ok_or(wrong)
 }
 
 fn bits_of(address: IpAddr) -> u8 {
@@ -177,10 +166,7 @@ mod tests {
             let found = text.parse::<Network>().map(|network| network.to_string());
             assert_eq!(found, expected.map(str::to_owned), "{text}");
         }
-        let says = "10.1.2.3/8"
-            .parse::<Network>()
-            .expect_err("host bits")
-            .to_string();
+        let says = "10.1.2.3/8".parse::<Network>().expect_err("host bits").to_string();
         assert_eq!(says, "bits after the prefix are set, 10.0.0.0/8 is meant?");
     }
 
@@ -220,11 +206,7 @@ mod tests {
             ("2001::/16", false),
         ];
         for (text, wide) in rows {
-            assert_eq!(
-                text.parse::<Network>().expect(text).is_wide(),
-                wide,
-                "{text}"
-            );
+            assert_eq!(text.parse::<Network>().expect(text).is_wide(), wide, "{text}");
         }
     }
 }

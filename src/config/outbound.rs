@@ -86,10 +86,7 @@ impl Kind for ViaKind {
             }
             other => return Err(wrong_type(found, other)),
         };
-        Err(vec![Fault {
-            place: found.span().start,
-            says,
-        }])
+        Err(vec![Fault { place: found.span().start, says }])
     }
 }
 

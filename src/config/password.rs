@@ -27,9 +27,7 @@ pub fn password_hash(text: &str) -> Result<String, String> {
     let parts: Vec<&str> = text.split('$').collect();
     let [_, _, version, costs, salt, hash] = parts[..] else {
         let found = parts.len() - 1;
-        return Err(format!(
-            "it has {found} parts that begin with $, five are needed"
-        ));
+        return Err(format!("it has {found} parts that begin with $, five are needed"));
     };
     if version != "v=19" {
         return Err("the version is not v=19".to_owned());
@@ -56,9 +54,7 @@ fn check_costs(costs: &str) -> Result<(), String> {
 }
 
 fn cost(part: &str, name: &str, max: u32) -> Result<u32, String> {
-    let digits = part
-        .strip_prefix(name)
-        .filter(|d| d.bytes().all(|b| b.is_ascii_digit()));
+    let digits = part.strip_prefix(name).filter(|d| d.bytes().all(|b| b.is_ascii_digit()));
     match digits.and_then(|digits| digits.parse::<u32>().ok()) {
         Some(value) if (1..=max).contains(&value) => Ok(value),
         _ => Err(format!("the cost {name} is not a number from 1 to {max}")),
@@ -72,9 +68,7 @@ fn check_base64(
 ) -> Result<(), String> {
     if !chars.contains(&text.len()) {
         let (least, most) = (chars.start(), chars.end());
-        return Err(format!(
-            "the {name} does not have {least} to {most} characters"
-        ));
+        return Err(format!("the {name} does not have {least} to {most} characters"));
     }
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
     // One character over a multiple of four holds no whole byte.
@@ -110,32 +104,17 @@ mod tests {
             ("$argon2id$v=19$m=65536,t=0,p=4$SALT$HASH", "cost t="),
             ("$argon2id$v=19$m=65536,t=3,p=+4$SALT$HASH", "cost p="),
             ("$argon2id$v=19$m=8,t=1,p=2$SALT$HASH", "8 times"),
-            (
-                "$argon2id$v=19$m=65536,t=3,p=4$short$HASH",
-                "salt does not have",
-            ),
-            (
-                "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQxMjM0NTY3OA==$HASH",
-                "salt is not",
-            ),
-            (
-                "$argon2id$v=19$m=65536,t=3,p=4$SALT$abc",
-                "hash does not have",
-            ),
+            ("$argon2id$v=19$m=65536,t=3,p=4$short$HASH", "salt does not have"),
+            ("$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQxMjM0NTY3OA==$HASH", "salt is not"),
+            ("$argon2id$v=19$m=65536,t=3,p=4$SALT$abc", "hash does not have"),
         ];
         for (text, expected) in rows {
             let text = text.replace("SALT", salt).replace("HASH", hash);
             match password_hash(&text) {
                 Ok(kept) => assert!(expected.is_empty() && kept == text, "{text}"),
                 Err(says) => {
-                    assert!(
-                        !expected.is_empty() && says.contains(expected),
-                        "{text}: {says}"
-                    );
-                    assert!(
-                        !says.contains(salt) && !says.contains(hash),
-                        "repeats it: {says}"
-                    );
+                    assert!(!expected.is_empty() && says.contains(expected), "{text}: {says}");
+                    assert!(!says.contains(salt) && !says.contains(hash), "repeats it: {says}");
                 }
             }
         }

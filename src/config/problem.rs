@@ -32,11 +32,7 @@ pub struct Problem {
 /// `file:line:column: what is wrong; allowed: what would be right`.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}:{}: {}",
-            self.file, self.line, self.column, self.what
-        )?;
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.what)?;
         match &self.allowed {
             Some(allowed) => write!(f, "; allowed: {allowed}"),
             None => Ok(()),
@@ -59,18 +55,11 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConfigError::Unreadable { path, source } => {
-                write!(
-                    f,
-                    "cannot read the configuration {}: {source}",
-                    path.display()
-                )
+                write!(f, "cannot read the configuration {}: {source}", path.display())
             }
             ConfigError::TooLarge { path } => {
                 let path = path.display();
-                write!(
-                    f,
-                    "the configuration {path} is larger than {FILE_BYTES_MAX} bytes"
-                )
+                write!(f, "the configuration {path} is larger than {FILE_BYTES_MAX} bytes")
             }
             ConfigError::Invalid(problems) => {
                 for (index, problem) in problems.iter().enumerate() {
@@ -112,30 +101,16 @@ impl<'t> Problems<'t> {
     pub fn new(file: &'t str, text: &'t str) -> Self {
         let ends = text.match_indices('\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(ends).collect();
-        Problems {
-            file,
-            text,
-            lines,
-            found: Vec::new(),
-        }
+        Problems { file, text, lines, found: Vec::new() }
     }
 
     pub fn add(&mut self, place: usize, what: String, allowed: Option<String>) {
         let line = self.line_at(place);
         let start = self.lines[line - 1];
         // A place inside a character does not occur in spans; if it did, the line start is close.
-        let before = self
-            .text
-            .get(start..place.min(self.text.len()))
-            .unwrap_or("");
+        let before = self.text.get(start..place.min(self.text.len())).unwrap_or("");
         let column = before.chars().count() + 1;
-        self.found.push(Problem {
-            file: self.file.to_owned(),
-            line,
-            column,
-            what,
-            allowed,
-        });
+        self.found.push(Problem { file: self.file.to_owned(), line, column, what, allowed });
     }
 
     /// The line, from 1, in which a place lies.
@@ -149,8 +124,7 @@ impl<'t> Problems<'t> {
 
     /// All problems in the order of the file; those of one place stay in the order of discovery.
     pub fn into_sorted(mut self) -> Vec<Problem> {
-        self.found
-            .sort_by_key(|problem| (problem.line, problem.column));
+        self.found.sort_by_key(|problem| (problem.line, problem.column));
         self.found
     }
 }
@@ -177,11 +151,7 @@ mod tests {
             let mut problems = Problems::new("f", text);
             problems.add(place, String::new(), None);
             let problem = &problems.into_sorted()[0];
-            assert_eq!(
-                (problem.line, problem.column),
-                (line, column),
-                "place {place}"
-            );
+            assert_eq!((problem.line, problem.column), (line, column), "place {place}");
         }
     }
 
@@ -190,15 +160,8 @@ mod tests {
         let mut problems = Problems::new("baton.toml", "x");
         problems.add(0, "unknown key `x`".to_owned(), Some("a, b".to_owned()));
         problems.add(0, "later".to_owned(), None);
-        let shown: Vec<String> = problems
-            .into_sorted()
-            .iter()
-            .map(Problem::to_string)
-            .collect();
-        let expected = [
-            "baton.toml:1:1: unknown key `x`; allowed: a, b",
-            "baton.toml:1:1: later",
-        ];
+        let shown: Vec<String> = problems.into_sorted().iter().map(Problem::to_string).collect();
+        let expected = ["baton.toml:1:1: unknown key `x`; allowed: a, b", "baton.toml:1:1: later"];
         assert_eq!(shown, expected);
     }
 }

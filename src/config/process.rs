@@ -81,9 +81,7 @@ impl Kind for ShardsKind {
             DeValue::String(text) if text == "auto" => Ok(ShardCount::Auto),
             DeValue::Integer(_) => {
                 let count = read_count(found, 1, u32::from(SHARDS_MAX))?;
-                Ok(ShardCount::Exactly(
-                    u16::try_from(count).unwrap_or(SHARDS_MAX),
-                ))
+                Ok(ShardCount::Exactly(u16::try_from(count).unwrap_or(SHARDS_MAX)))
             }
             other => Err(wrong_type(found, other)),
         }
@@ -135,11 +133,7 @@ pub enum LogPath {
 }
 
 const LOG_PATH: Form<LogPath> = Form::shown("a path, or \"-\" for standard output", |text| {
-    if text == "-" {
-        Ok(LogPath::Stdout)
-    } else {
-        path(text).map(LogPath::File)
-    }
+    if text == "-" { Ok(LogPath::Stdout) } else { path(text).map(LogPath::File) }
 });
 
 words! {

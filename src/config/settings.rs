@@ -80,10 +80,7 @@ impl Config {
         match config {
             Some(config) if problems.is_empty() => Ok(config),
             _ => {
-                assert!(
-                    !problems.is_empty(),
-                    "a configuration was refused without a reason"
-                );
+                assert!(!problems.is_empty(), "a configuration was refused without a reason");
                 Err(problems.into_sorted())
             }
         }
@@ -94,15 +91,10 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`].
     pub fn load(path: &Path, machine_name: &str) -> Result<Config, ConfigError> {
-        let unreadable = |source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        };
+        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
         let bytes = read_bounded(path).map_err(unreadable)?;
         let Some(bytes) = bytes else {
-            return Err(ConfigError::TooLarge {
-                path: path.to_owned(),
-            });
+            return Err(ConfigError::TooLarge { path: path.to_owned() });
         };
         let name = path.to_string_lossy();
         let text = utf8(&name, &bytes).map_err(|problem| ConfigError::Invalid(vec![problem]))?;
@@ -111,10 +103,7 @@ impl Config {
 
     /// The peer that an address belongs to: of the networks that hold it, the longest.
     pub fn peer(&self, address: IpAddr) -> Option<&Peer> {
-        let holding = self
-            .peers
-            .iter()
-            .filter(|peer| peer.network.contains(address));
+        let holding = self.peers.iter().filter(|peer| peer.network.contains(address));
         holding.max_by_key(|peer| peer.network.prefix())
     }
 
@@ -125,19 +114,14 @@ impl Config {
 
     /// The route of a recipient's domain, with its index in `routes`; `None` means MX.
     pub fn route(&self, domain: &str) -> Option<(usize, &Route)> {
-        self.routes
-            .iter()
-            .enumerate()
-            .find(|(_, route)| route.domain.matches(domain))
+        self.routes.iter().enumerate().find(|(_, route)| route.domain.matches(domain))
     }
 }
 
 /// `None` when the file is larger than [`FILE_BYTES_MAX`]; no more than that is read from a pipe.
 fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    let read = File::open(path)?
-        .take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)?;
+    let read = File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     Ok((read as u64 <= FILE_BYTES_MAX).then_some(bytes))
 }
 
@@ -151,13 +135,7 @@ fn utf8<'b>(file_name: &str, bytes: &'b [u8]) -> Result<&'b str, Problem> {
     let line = good.matches('\n').count() + 1;
     let column = good.chars().rev().take_while(|c| *c != '\n').count() + 1;
     let what = "not TOML: this byte is not UTF-8".to_owned();
-    Err(Problem {
-        file: file_name.to_owned(),
-        line,
-        column,
-        what,
-        allowed: None,
-    })
+    Err(Problem { file: file_name.to_owned(), line, column, what, allowed: None })
 }
 
 #[cfg(test)]
@@ -197,11 +175,7 @@ mod tests {
         ];
         for (address, expected) in rows {
             let found = config.peer(address.parse().expect(address));
-            assert_eq!(
-                found.map(|peer| peer.account.as_str()),
-                expected,
-                "{address}"
-            );
+            assert_eq!(found.map(|peer| peer.account.as_str()), expected, "{address}");
         }
     }
 
@@ -226,11 +200,7 @@ mod tests {
             ("example.net", None),
         ];
         for (domain, expected) in rows {
-            assert_eq!(
-                config.route(domain).map(|(index, _)| index),
-                expected,
-                "{domain}"
-            );
+            assert_eq!(config.route(domain).map(|(index, _)| index), expected, "{domain}");
         }
     }
 
@@ -242,10 +212,8 @@ mod tests {
 
     #[test]
     fn debug_output_keeps_hashes_to_itself() {
-        let account = Account {
-            name: "acme".to_owned(),
-            password_hash: "$argon2id$secret".to_owned(),
-        };
+        let account =
+            Account { name: "acme".to_owned(), password_hash: "$argon2id$secret".to_owned() };
         assert!(!format!("{account:?}").contains("secret"));
     }
 }

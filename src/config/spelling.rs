@@ -10,11 +10,8 @@ const WORD_CHARS_MAX: usize = 64;
 
 /// The nearest of the candidates, the first of several; none when all are too far away.
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let word: Vec<char> = word
-        .chars()
-        .take(WORD_CHARS_MAX + 1)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
+    let word: Vec<char> =
+        word.chars().take(WORD_CHARS_MAX + 1).map(|c| c.to_ascii_lowercase()).collect();
     if word.len() > WORD_CHARS_MAX {
         return None;
     }
@@ -37,9 +34,8 @@ fn distance(a: &[char], b: &[char]) -> usize {
         let mut current = vec![i; b.len() + 1];
         for j in 1..=b.len() {
             let differs = usize::from(a[i - 1] != b[j - 1]);
-            let mut slips = (previous[j] + 1)
-                .min(current[j - 1] + 1)
-                .min(previous[j - 1] + differs);
+            let mut slips =
+                (previous[j] + 1).min(current[j - 1] + 1).min(previous[j - 1] + differs);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 slips = slips.min(two_back[j - 2] + 1);
             }
@@ -56,13 +52,7 @@ mod tests {
 
     #[test]
     fn suggestions() {
-        let names = [
-            "tls",
-            "auth",
-            "address",
-            "message_bytes_max",
-            "messages_max",
-        ];
+        let names = ["tls", "auth", "address", "message_bytes_max", "messages_max"];
         let rows = [
             ("tsl", Some("tls")),
             ("adress", Some("address")),

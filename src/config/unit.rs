@@ -16,22 +16,11 @@ pub const MIB: u64 = 1 << 20;
 pub const GIB: u64 = 1 << 30;
 pub const TIB: u64 = 1 << 40;
 
-const SIZES: [(&str, u64); 5] = [
-    ("TiB", TIB),
-    ("GiB", GIB),
-    ("MiB", MIB),
-    ("KiB", KIB),
-    ("B", 1),
-];
+const SIZES: [(&str, u64); 5] = [("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB), ("B", 1)];
 
 /// In milliseconds, which is also the resolution of every duration knob.
-const PERIODS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const PERIODS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 pub const SIZE_ALLOWED: &str = "a number of bytes, or text with a unit: B, KiB, MiB, GiB, TiB";
 pub const PERIOD_ALLOWED: &str = "text with a unit: ms, s, m, h, d";
@@ -74,23 +63,16 @@ pub fn show_size(bytes: u64) -> String {
 }
 
 pub fn show_period(period: Duration) -> String {
-    show(
-        u64::try_from(period.as_millis()).unwrap_or(u64::MAX),
-        &PERIODS,
-    )
+    show(u64::try_from(period.as_millis()).unwrap_or(u64::MAX), &PERIODS)
 }
 
 fn split_number(text: &str) -> Result<(u64, &str), String> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, suffix) = text.split_at(end);
     if digits.is_empty() {
         return Err("does not begin with a whole number".to_owned());
     }
-    let number = digits
-        .parse()
-        .map_err(|_| "is too large a number".to_owned())?;
+    let number = digits.parse().map_err(|_| "is too large a number".to_owned())?;
     Ok((number, suffix))
 }
 
@@ -98,9 +80,7 @@ fn scaled(number: u64, suffix: &str, units: &[(&str, u64)]) -> Result<u64, Strin
     let Some((_, scale)) = units.iter().find(|(name, _)| *name == suffix) else {
         return Err(format!("has the unknown unit `{}`", shown(suffix)));
     };
-    number
-        .checked_mul(*scale)
-        .ok_or_else(|| "is too large a number".to_owned())
+    number.checked_mul(*scale).ok_or_else(|| "is too large a number".to_owned())
 }
 
 fn show(value: u64, units: &[(&str, u64)]) -> String {

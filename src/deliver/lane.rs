@@ -71,8 +71,13 @@ pub const REST_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub enum Unreachable {
     /// Other sessions go on.
-    OnlyMore { rest: Duration },
-    All { rest: Duration, ready: VecDeque<Ready> },
+    OnlyMore {
+        rest: Duration,
+    },
+    All {
+        rest: Duration,
+        ready: VecDeque<Ready>,
+    },
 }
 
 #[derive(Debug)]
@@ -206,7 +211,8 @@ impl Lane {
 
     /// The domains that wait for room, once there is enough to be worth a page.
     pub fn unpark(&mut self, now: Moment) -> BTreeSet<DomainKey> {
-        if self.parked.is_empty() || self.ready.len() > self.ready_max / 2 || now < self.rests_until {
+        if self.parked.is_empty() || self.ready.len() > self.ready_max / 2 || now < self.rests_until
+        {
             return BTreeSet::new();
         }
         std::mem::take(&mut self.parked)
@@ -228,7 +234,8 @@ mod tests {
         let domain = DomainKey { slot: 0, hash: 1 };
         let (due, id) = (Stamp::from_millis(1), MessageId::from_u64(id));
         let key = DueKey { domain, due, id, group: 0 };
-        let due = Due { domain: "x.test".into(), groups: 1, attempts: 0, expires: due, pending: vec![] };
+        let due =
+            Due { domain: "x.test".into(), groups: 1, attempts: 0, expires: due, pending: vec![] };
         Ready { key, due, message: None, since: Moment::default() }
     }
 
@@ -260,7 +267,9 @@ mod tests {
             lane.push(ready(2));
             lane.waits();
             lane.closed();
-            let Unreachable::All { rest: found, ready: left } = lane.unreachable(now) else { panic!() };
+            let Unreachable::All { rest: found, ready: left } = lane.unreachable(now) else {
+                panic!()
+            };
             assert_eq!((found, left.len()), (Duration::from_secs(rest), 1));
             assert!(lane.refuses(now));
             lane.push(ready(9));

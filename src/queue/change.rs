@@ -137,7 +137,8 @@ impl Translator {
             Some(&left) => left,
             None => {
                 let value = read(Family::Envelope, &remaining_key(id))?;
-                let count = value.and_then(|bytes| Some(u16::from_be_bytes(bytes.try_into().ok()?)));
+                let count =
+                    value.and_then(|bytes| Some(u16::from_be_bytes(bytes.try_into().ok()?)));
                 // A damaged or missing count keeps the body: a leak that `baton check` can find is
                 // better than a deleted message that still has recipients.
                 count.unwrap_or(u16::MAX)
@@ -203,7 +204,10 @@ mod tests {
         let mut disk = Disk::default();
         disk.batch(&[accept(1)]);
         assert_eq!(disk.0.len(), 3);
-        disk.batch(&[Change::Retry { old: key(1, 0), new: DuePut { key: key(9, 0), record: vec![2] } }]);
+        disk.batch(&[Change::Retry {
+            old: key(1, 0),
+            new: DuePut { key: key(9, 0), record: vec![2] },
+        }]);
         assert_eq!(disk.0.len(), 3);
         disk.batch(&[Change::Finish { key: key(9, 0), groups: 1 }]);
         assert!(disk.0.is_empty());
@@ -217,7 +221,9 @@ mod tests {
             disk.batch(&[accept(3)]);
             let mut group = 0;
             for size in batches {
-                assert!(disk.0.contains_key(&(Family::Body, id_key(MessageId::from_u64(7)).to_vec())));
+                assert!(
+                    disk.0.contains_key(&(Family::Body, id_key(MessageId::from_u64(7)).to_vec()))
+                );
                 disk.batch(&(group..group + size).map(finish).collect::<Vec<_>>());
                 group += size;
             }

@@ -69,7 +69,8 @@ impl DueKey {
     /// `None` when the bytes are not a key of this family.
     pub fn decode(key: &[u8]) -> Option<Self> {
         let key: &[u8; DUE_KEY_LEN] = key.try_into().ok()?;
-        let word = |at: usize| u64::from_be_bytes(key[at..at + 8].try_into().expect("eight octets"));
+        let word =
+            |at: usize| u64::from_be_bytes(key[at..at + 8].try_into().expect("eight octets"));
         Some(DueKey {
             domain: DomainKey { slot: key[0], hash: word(1) },
             due: Stamp::from_millis(word(9)),

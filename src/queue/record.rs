@@ -7,8 +7,8 @@
 
 use crate::limits::RECIPIENTS_MAX;
 use crate::message::{
-    Address, BodyKind, Cause, Envelope, MessageId, Notify, Origin, Protocol, Recipient, RemoteReply,
-    Return, ReversePath, SenderId, StatusCode,
+    Address, BodyKind, Cause, Envelope, MessageId, Notify, Origin, Protocol, Recipient,
+    RemoteReply, Return, ReversePath, SenderId, StatusCode,
 };
 use crate::time::Stamp;
 use std::fmt;

@@ -101,7 +101,9 @@ fn shortened(cause: &Cause) -> Cause {
         text[..end].into()
     };
     match cause {
-        Cause::Reply(reply) => Cause::Reply(RemoteReply { text: cut(&reply.text), ..reply.clone() }),
+        Cause::Reply(reply) => {
+            Cause::Reply(RemoteReply { text: cut(&reply.text), ..reply.clone() })
+        }
         Cause::Local { status, words } => Cause::Local { status: *status, words: cut(words) },
     }
 }
@@ -127,11 +129,16 @@ mod tests {
 
     #[test]
     fn pauses_double_with_jitter_up_to_the_longest() {
-        for (attempts, seconds) in [(1, 300), (2, 600), (3, 1_200), (4, 2_400), (5, 3_600), (60_000, 3_600)] {
+        for (attempts, seconds) in
+            [(1, 300), (2, 600), (3, 1_200), (4, 2_400), (5, 3_600), (60_000, 3_600)]
+        {
             let middle = Duration::from_secs(seconds);
             for random in [0, 1, u64::MAX / 3, u64::MAX] {
                 let pause = POLICY.pause(attempts, random);
-                assert!(pause >= middle * 3 / 4 && pause <= middle * 5 / 4, "{attempts}: {pause:?}");
+                assert!(
+                    pause >= middle * 3 / 4 && pause <= middle * 5 / 4,
+                    "{attempts}: {pause:?}"
+                );
             }
         }
         assert_ne!(POLICY.pause(1, 7), POLICY.pause(1, 100_000));

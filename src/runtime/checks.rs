@@ -31,7 +31,7 @@ const FILES_MIN: u64 = FILES_BESIDE_SESSIONS + 128;
 pub struct Facts {
     /// `6.1.0-18-amd64`
     pub kernel: String,
-    /// `kernel.io_uring_disabled`, where the kernel has it: 0 allowed, 1 for the privileged, 2 never.
+    /// `kernel.io_uring_disabled`, where there is one: 0 allowed, 1 for the privileged, 2 never.
     pub uring_disabled: Option<u8>,
     /// What opening a ring gave.
     pub uring: io::Result<()>,

@@ -8,9 +8,10 @@
 //! Sockets are bound early, to find a taken port before the queue is read, and listen only when
 //! the shards are ready: until then a client is refused at once instead of left waiting.
 
-use super::balance::Balance;
+use super::balance::{Balance, Seat};
+use super::clock::Clock;
+use super::say::say;
 use crate::config::Listener;
-use crate::runtime::clock::Clock;
 use crate::time::Moment;
 use glommio::net::{AcceptedTcpStream, TcpListener};
 use glommio::timer::Timer;
@@ -96,7 +97,7 @@ pub async fn accept_for_ever(
     here: usize,
     balance: Arc<Balance>,
     clock: Clock,
-    serve: impl Fn(AcceptedTcpStream, super::balance::Seat),
+    serve: impl Fn(AcceptedTcpStream, Seat),
 ) {
     let mut complained: Option<Moment> = None;
     loop {
@@ -106,7 +107,7 @@ pub async fn accept_for_ever(
                 let now = clock.moment();
                 if complained.is_none_or(|last| now.since(last) >= COMPLAINTS_APART) {
                     complained = Some(now);
-                    eprintln!("baton: warning: cannot accept connections: {error}");
+                    say(format_args!("baton: warning: cannot accept connections: {error}"));
                 }
                 Timer::new(PAUSE).await;
                 continue;

@@ -11,6 +11,7 @@
 //! | `stream`, `tls` | connections, and the certificates of listeners |
 //! | `passwords`, `ticket` | argon2 on threads of its own; answers from other threads |
 //! | `clock`, `panics`, `signals`, `ring` | what the process needs of the system |
+//! | `say` | lines on standard error |
 //! | `observer`, `queue_view` | the store as control sees it |
 //!
 //! The only part with `unsafe`, the only one that knows glommio, and the only reader of clocks.
@@ -27,6 +28,7 @@ mod panics;
 mod passwords;
 mod queue_view;
 mod ring;
+mod say;
 mod signals;
 mod start;
 mod stream;
@@ -40,6 +42,7 @@ pub use checks::{CheckError, Facts, Plan, Warning, check, check_data_dir};
 pub use clock::Clock;
 pub use listen::{Bound, ListenError, bind};
 pub use ring::cooperative_rings;
+pub use say::say;
 pub use start::{StartError, run};
 pub use stream::{RuntimeStream, connect};
 pub use tls::{Doors, TlsError};

@@ -18,6 +18,7 @@ use super::observer::Observer;
 use super::panics;
 use super::passwords::PasswordDesk;
 use super::queue_view::StoreView;
+use super::say::say;
 use super::signals::{self, Request};
 use super::thread::ShardThread;
 use super::tls::{Doors, TlsError};
@@ -68,7 +69,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let clock = Clock::start();
     let plan = checks::check(&config, &Facts::gather())?;
     for warning in &plan.warnings {
-        eprintln!("baton: warning: {warning}");
+        say(format_args!("baton: warning: {warning}"));
     }
     checks::check_data_dir(&config.data_dir)?;
     let bound = listen::bind(&config.listeners, plan.cores.len())?;
@@ -221,9 +222,9 @@ impl Parts {
             },
         });
         self.control.status().enter(Phase::Serving);
-        eprintln!("admin {}", self.control.address());
+        say(format_args!("admin {}", self.control.address()));
         for address in addresses {
-            eprintln!("listening {address}");
+            say(format_args!("listening {address}"));
         }
     }
 }

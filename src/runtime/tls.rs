@@ -28,7 +28,7 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// Reads all certificates; makes the self-made one when a listener needs it and it is not there.
+    /// Reads all certificates; makes the self-made one when it is needed and not there.
     pub fn open(config: &Config) -> Result<Arc<Self>, TlsError> {
         let mut self_made: Option<TlsAcceptor> = None;
         let mut acceptors = Vec::with_capacity(config.listeners.len());
@@ -167,8 +167,8 @@ impl fmt::Display for TlsError {
             }
             TlsError::NoCertificate { path } => write!(
                 f,
-                "{} holds no certificate; it needs the chain as \"BEGIN CERTIFICATE\" sections, the \
-                 server's own first",
+                "{} holds no certificate; it needs the chain as \"BEGIN CERTIFICATE\" sections, \
+                 the server's own first",
                 path.display()
             ),
             TlsError::NoKey { path } => write!(

@@ -18,9 +18,7 @@ use crate::queue::commit::refusal;
 use crate::smtp::address::parse_mailbox;
 use crate::smtp::command::MailFrom;
 use crate::smtp::reply::Reply;
-use crate::smtp::server::{
-    Auth, Draft, Gate, Login, Phase, Rules, ServerSession, Step,
-};
+use crate::smtp::server::{Auth, Draft, Gate, Login, Phase, Rules, ServerSession, Step};
 use crate::smtp::trace::Received;
 use crate::smtp::wording as say;
 use crate::time::Moment;
@@ -323,7 +321,11 @@ impl<'a, W: World> Conversation<'a, W> {
         let proven = match inner.config.account(&account) {
             Some(known) => inner.world.verify_password(&known.password_hash, password).await,
             // An unknown account costs as long as a wrong password: nobody learns which names exist.
-            None => inner.world.verify_password(UNKNOWN_ACCOUNT_HASH, password).await && false,
+            None => {
+                let _always_wrong =
+                    inner.world.verify_password(UNKNOWN_ACCOUNT_HASH, password).await;
+                false
+            }
         };
         let peer = self.peer.ip();
         let name = account.as_str().into();
@@ -373,7 +375,14 @@ impl<W: World> Gate for Gatekeeper<'_, W> {
     fn mail(&mut self, mail: &MailFrom) -> Result<(), Reply> {
         let inner = &self.shard.inner;
         let refused = |tag, reply: Reply| {
-            self.shard.emit_rejected(RejectStage::Mail, tag, self.peer, "", mail.sender.as_str(), &reply);
+            self.shard.emit_rejected(
+                RejectStage::Mail,
+                tag,
+                self.peer,
+                "",
+                mail.sender.as_str(),
+                &reply,
+            );
             reply
         };
         if inner.stopping.get() {

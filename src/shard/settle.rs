@@ -152,15 +152,39 @@ impl<W: World> Shard<W> {
             self.inner.world.emit(match (*fate, remote) {
                 (Fate::Delivered, Some(remote)) => {
                     let reply = cause;
-                    Event::RecipientDelivered { id, recipient, sender_id, remote, reply, attempts, delays }
+                    Event::RecipientDelivered {
+                        id,
+                        recipient,
+                        sender_id,
+                        remote,
+                        reply,
+                        attempts,
+                        delays,
+                    }
                 }
                 (Fate::Delivered, None) => unreachable!("what was delivered went somewhere"),
-                (Fate::Waits(next), _) => {
-                    Event::RecipientDeferred { id, recipient, sender_id, scope, stage, cause, attempts, next }
-                }
+                (Fate::Waits(next), _) => Event::RecipientDeferred {
+                    id,
+                    recipient,
+                    sender_id,
+                    scope,
+                    stage,
+                    cause,
+                    attempts,
+                    next,
+                },
                 (Fate::Bounced | Fate::Expired, _) => {
                     let expired = *fate == Fate::Expired;
-                    Event::RecipientBounced { id, recipient, sender_id, scope, stage, cause, attempts, expired }
+                    Event::RecipientBounced {
+                        id,
+                        recipient,
+                        sender_id,
+                        scope,
+                        stage,
+                        cause,
+                        attempts,
+                        expired,
+                    }
                 }
             });
         }

@@ -40,9 +40,13 @@ pub struct Rules {
 pub enum Auth {
     Off,
     /// Offered; `in_clear` also without TLS.
-    Offered { in_clear: bool },
+    Offered {
+        in_clear: bool,
+    },
     /// As offered, and MAIL is refused without it, for declared peers too.
-    Required { in_clear: bool },
+    Required {
+        in_clear: bool,
+    },
 }
 
 /// What the session asks of the relay it is part of. Errors are the replies to give.
@@ -130,9 +134,16 @@ enum State {
     /// A line that is too long, until it ends.
     LongLine,
     Auth(AuthState),
-    Data { content: Content, buffer: Buffer },
+    Data {
+        content: Content,
+        buffer: Buffer,
+    },
     /// `left` octets of a BDAT chunk.
-    Chunk { left: u64, last: bool, buffer: ChunkBuffer },
+    Chunk {
+        left: u64,
+        last: bool,
+        buffer: ChunkBuffer,
+    },
     /// Between two chunks of a message.
     BetweenChunks(Buffer),
     /// A step was given that the driver has not answered.
@@ -545,7 +556,12 @@ impl ServerSession {
         self.state = State::Chunk { left: size, last, buffer };
     }
 
-    fn data(&mut self, mut content: Content, mut buffer: Buffer, input: &mut &[u8]) -> Option<Step> {
+    fn data(
+        &mut self,
+        mut content: Content,
+        mut buffer: Buffer,
+        input: &mut &[u8],
+    ) -> Option<Step> {
         match content.read(input, &mut buffer) {
             Progress::More => {
                 self.state = State::Data { content, buffer };
@@ -675,11 +691,7 @@ impl ServerSession {
         Ok(Obeyed::Step(Step::StartTls))
     }
 
-    fn auth(
-        &mut self,
-        mechanism: Mechanism,
-        initial: Option<Box<[u8]>>,
-    ) -> Result<Obeyed, Reply> {
+    fn auth(&mut self, mechanism: Mechanism, initial: Option<Box<[u8]>>) -> Result<Obeyed, Reply> {
         if self.helo.is_none() || !self.protocol.esmtp {
             return Err(say::HELLO_FIRST);
         }

@@ -54,7 +54,8 @@ fn plain(letter: char) -> char {
 /// How many Received fields a header section has.
 pub fn hops(header: &[u8]) -> usize {
     const NAME: &[u8] = b"received:";
-    let begins = |line: &[u8]| line.len() >= NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME);
+    let begins =
+        |line: &[u8]| line.len() >= NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME);
     let first = usize::from(begins(header));
     first + memchr::memchr_iter(b'\n', header).filter(|at| begins(&header[at + 1..])).count()
 }
@@ -106,7 +107,8 @@ mod tests {
 
     #[test]
     fn counts_fields_not_words() {
-        let header = b"Received: a\r\n\tReceived: folded\r\nRECEIVED: b\r\nX-Received: c\r\nreceived:d";
+        let header =
+            b"Received: a\r\n\tReceived: folded\r\nRECEIVED: b\r\nX-Received: c\r\nreceived:d";
         assert_eq!(hops(header), 3);
         assert_eq!(hops(b""), 0);
     }

@@ -16,7 +16,8 @@ pub const RESET: Reply = say(250, 2, 0, 0, "Reset");
 pub const NOOP: Reply = say(250, 2, 0, 0, "Ok");
 pub const CHUNK_OK: Reply = say(250, 2, 0, 0, "Chunk received");
 pub const VRFY: Reply = say(252, 2, 5, 1, "Not verified; send mail and see");
-pub const HELP: Reply = say(214, 2, 0, 0, "This is an outbound relay: EHLO MAIL RCPT DATA BDAT RSET QUIT");
+pub const HELP: Reply =
+    say(214, 2, 0, 0, "This is an outbound relay: EHLO MAIL RCPT DATA BDAT RSET QUIT");
 pub const BYE: Reply = say(221, 2, 0, 0, "Bye");
 pub const START_TLS: Reply = say(220, 2, 0, 0, "Begin TLS now");
 pub const AUTHENTICATED: Reply = say(235, 2, 7, 0, "Authenticated");
@@ -58,11 +59,13 @@ pub const INJECTION: Reply = say(421, 4, 7, 0, "Input behind STARTTLS; wait for 
 
 pub const ERRORS_MAX: Reply = say(421, 4, 7, 0, "Too many errors");
 pub const COMMANDS_MAX: Reply = say(421, 4, 7, 0, "Too many commands on one connection");
-pub const MESSAGES_MAX: Reply = say(421, 4, 7, 0, "Enough messages on this connection; open another");
+pub const MESSAGES_MAX: Reply =
+    say(421, 4, 7, 0, "Enough messages on this connection; open another");
 pub const AUTH_FAILURES_MAX: Reply = say(421, 4, 7, 0, "Too many failed logins");
 pub const IDLE: Reply = say(421, 4, 4, 2, "Idle for too long");
 pub const SLOW: Reply = say(421, 4, 4, 2, "The message took too long");
-pub const SESSION_AGE: Reply = say(421, 4, 4, 2, "The connection is open for too long; open another");
+pub const SESSION_AGE: Reply =
+    say(421, 4, 4, 2, "The connection is open for too long; open another");
 pub const STOPPING: Reply = say(421, 4, 3, 2, "Stopping; try again later");
 pub const SESSIONS_MAX: Reply = say(421, 4, 7, 0, "Too many connections");
 pub const PEER_SESSIONS_MAX: Reply = say(421, 4, 7, 0, "Too many connections from your address");

@@ -4,7 +4,7 @@
 //! account of itself.
 
 use super::executor::Group;
-use super::mail::{Identity, fields};
+use super::mail::{Identity, field, fields};
 use super::pipe::Mark;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,12 +60,28 @@ impl Delivery {
 }
 
 /// A notice that a sender's server kept, read.
+#[derive(Debug)]
 pub struct NoticeRead {
-    /// Its own name.
-    pub id: String,
     /// The submission that it is about.
     pub token: String,
     pub recipients: Vec<String>,
+}
+
+impl NoticeRead {
+    /// # Panics
+    /// When it does not return the header of a submission.
+    pub fn new(notice: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(notice);
+        let token = field(&text, "X-Token");
+        let token = token.unwrap_or_else(|| panic!("a notice about nothing:\n{text}")).to_owned();
+        let recipients = fields(&text, "Final-Recipient").filter_map(|value| value.split_once(';'));
+        let recipients = recipients.map(|(_, address)| address.trim().to_owned()).collect();
+        NoticeRead { token, recipients }
+    }
+
+    pub fn tells(&self, token: &str, recipient: &str) -> bool {
+        self.token == token && self.recipients.iter().any(|told| told == recipient)
+    }
 }
 
 #[derive(Default)]
@@ -129,21 +145,13 @@ impl Ledger {
     }
 
     /// The notices among the deliveries, each once.
-    pub fn notices(&self) -> Vec<NoticeRead> {
-        let mut notices: BTreeMap<String, NoticeRead> = BTreeMap::new();
-        for delivery in &*self.deliveries.borrow() {
-            let Identity::Notice(id) = &delivery.identity else { continue };
-            let text = String::from_utf8_lossy(&delivery.message);
-            let token = fields(&text, "X-Token").next();
-            let token = token.unwrap_or_else(|| panic!("a notice about nothing:\n{text}"));
-            let recipients = fields(&text, "Final-Recipient")
-                .filter_map(|value| value.split_once(';'))
-                .map(|(_, address)| address.trim().to_owned());
-            let recipients = recipients.collect();
-            let notice = NoticeRead { id: id.clone(), token: token.to_owned(), recipients };
-            notices.insert(id.clone(), notice);
-        }
-        notices.into_values().collect()
+    pub fn notices(&self) -> BTreeMap<String, NoticeRead> {
+        let deliveries = self.deliveries.borrow();
+        let notices = deliveries.iter().filter_map(|delivery| match &delivery.identity {
+            Identity::Notice(id) => Some((id.clone(), NoticeRead::new(&delivery.message))),
+            Identity::Message(_) => None,
+        });
+        notices.collect()
     }
 
     /// After a crash: deliveries whose recipients wait on disk again. `waiting` is told by the disk.

@@ -266,7 +266,9 @@ impl SimStream {
 
     /// The client's side of the handshake.
     pub async fn connect_tls(mut self) -> io::Result<Self> {
-        self.exchange(CLIENT_HELLO, SERVER_HELLO).await?;
+        self.send(CLIENT_HELLO).await?;
+        self.hear(SERVER_HELLO).await?;
+        self.tls = true;
         Ok(self)
     }
 
@@ -278,11 +280,15 @@ impl SimStream {
         &self.link.pipes[1 - self.side as usize]
     }
 
-    async fn exchange(&mut self, ours: &[u8; 8], theirs: &[u8; 8]) -> io::Result<()> {
+    async fn send(&mut self, hello: &[u8; 8]) -> io::Result<()> {
         let mut sent = 0;
-        while sent < ours.len() {
-            sent += poll_fn(|cx| self.poll_write(cx, &ours[sent..])).await?;
+        while sent < hello.len() {
+            sent += poll_fn(|cx| self.poll_write(cx, &hello[sent..])).await?;
         }
+        Ok(())
+    }
+
+    async fn hear(&mut self, hello: &[u8; 8]) -> io::Result<()> {
         let (mut heard, mut got) = ([0; 8], 0);
         while got < heard.len() {
             match poll_fn(|cx| self.poll_read(cx, &mut heard[got..])).await? {
@@ -292,10 +298,9 @@ impl SimStream {
         }
         let wait = self.network.0.random.micros(100..3_000);
         self.network.0.executor.sleep(wait).await;
-        if heard != *theirs || self.network.handshake_fails() {
+        if heard != *hello || self.network.handshake_fails() {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        self.tls = true;
         Ok(())
     }
 }
@@ -321,7 +326,10 @@ impl Stream for SimStream {
     }
 
     async fn accept_tls(mut self, _listener: usize) -> io::Result<Self> {
-        self.exchange(SERVER_HELLO, CLIENT_HELLO).await?;
+        // A server does not speak before it is spoken to.
+        self.hear(CLIENT_HELLO).await?;
+        self.send(SERVER_HELLO).await?;
+        self.tls = true;
         Ok(self)
     }
 

@@ -15,11 +15,21 @@ use baton::event::Event;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// Whether somebody set the wall clock during the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WallClock {
+    Steady,
+    Set,
+}
+
 pub struct Oracle<'a> {
     ground: &'a Ground,
     ledger: &'a Ledger,
     submissions: BTreeMap<String, Submission>,
-    notices: Vec<NoticeRead>,
+    /// Notices that reached a mailbox, by their name.
+    notices: BTreeMap<String, NoticeRead>,
+    /// Notices that wait on disk.
+    notices_waiting: Vec<NoticeRead>,
     /// What waits on disk.
     waiting: BTreeSet<(Identity, String)>,
     problems: Vec<String>,
@@ -32,6 +42,7 @@ impl<'a> Oracle<'a> {
             ledger,
             submissions: ledger.submissions(),
             notices: ledger.notices(),
+            notices_waiting: waiting_notices(&ground.disk),
             waiting: waiting_recipients(&ground.disk),
             problems: Vec::new(),
         }
@@ -53,7 +64,7 @@ impl<'a> Oracle<'a> {
     ///
     /// # Panics
     /// When it does not.
-    pub fn at_the_end(mut self) {
+    pub fn at_the_end(mut self, clock: WallClock) {
         if !self.waiting.is_empty() {
             self.problems.push(format!("still queued: {:?}", self.waiting));
         }
@@ -62,6 +73,9 @@ impl<'a> Oracle<'a> {
         self.check_nothing_is_doubled();
         self.check_ids();
         self.check_attempts();
+        if clock == WallClock::Steady {
+            self.check_pauses();
+        }
         self.problems.extend(self.ledger.breaches());
         self.report();
     }
@@ -96,13 +110,13 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    /// A notice about it reached the sender.
+    /// A notice about it reached the sender, or waits.
     fn is_told(&self, token: &str, to: &str) -> bool {
-        let about = |notice: &&NoticeRead| notice.token == token;
-        self.notices.iter().filter(about).any(|notice| notice.recipients.iter().any(|one| one == to))
+        let mut notices = self.notices.values().chain(&self.notices_waiting);
+        notices.any(|notice| notice.tells(token, to))
     }
 
-    /// It bounced, and there was nobody to tell, or the notice itself could not be delivered or waits.
+    /// It bounced, and there was nobody to tell, or the notice itself could not be delivered.
     fn is_dropped(&self, submission: &Submission, to: &str) -> bool {
         let id = submission.id.as_deref().expect("accepted with an id");
         let entries = self.ground.journal.entries();
@@ -114,19 +128,14 @@ impl<'a> Oracle<'a> {
                 _ => false,
             })
         };
-        if !bounced(id, Some(to)) {
-            return false;
-        }
-        let notices = entries.iter().filter_map(|entry| match &entry.event {
+        let mut notices = entries.iter().filter_map(|entry| match &entry.event {
             Event::NoticeQueued { id: notice, about, .. } if about.to_string() == id => {
                 Some(notice.to_string())
             }
             _ => None,
         });
-        let on_disk: BTreeSet<String> =
-            self.ground.disk.waiting().iter().map(|waiting| waiting.id.to_string()).collect();
-        submission.sender.is_none()
-            || notices.into_iter().any(|notice| on_disk.contains(&notice) || bounced(&notice, None))
+        let nobody = submission.sender.is_none();
+        bounced(id, Some(to)) && (nobody || notices.any(|notice| bounced(&notice, None)))
     }
 
     /// Every delivery is of a submission that the relay may have, unchanged, to those it was for.
@@ -142,17 +151,17 @@ impl<'a> Oracle<'a> {
                 }
             }
         });
-        for notice in notices {
+        for (id, notice) in notices {
             match submissions.get(&notice.token) {
                 Some(submission) if submission.sender.is_some() => {
                     for to in &notice.recipients {
                         if !submission.recipients.contains(to) {
-                            problems.push(format!("{} tells of {to}, who was not asked", notice.id));
+                            problems.push(format!("{id} tells of {to}, who was not asked for"));
                         }
                     }
                 }
-                Some(_) => problems.push(format!("{}: a notice for a null sender", notice.id)),
-                None => problems.push(format!("{}: a notice about nothing", notice.id)),
+                Some(_) => problems.push(format!("{id}: a notice for a null sender")),
+                None => problems.push(format!("{id}: a notice about nothing")),
             }
         }
     }
@@ -160,7 +169,7 @@ impl<'a> Oracle<'a> {
     /// Per recipient at most one end that is not excused; and none after it.
     fn check_nothing_is_doubled(&mut self) {
         let mut told: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-        for notice in &self.notices {
+        for notice in self.notices.values() {
             for to in &notice.recipients {
                 *told.entry((&notice.token, to)).or_default() += 1;
             }
@@ -220,14 +229,13 @@ impl<'a> Oracle<'a> {
                         self.problems.push(words);
                     }
                 }
-                Event::RecipientDelivered { .. } | Event::RecipientBounced { .. } => {}
                 _ => {}
             }
         }
     }
 
     /// Pauses between attempts, for runs in which nobody set the clock.
-    pub fn check_pauses(&mut self) {
+    fn check_pauses(&mut self) {
         let entries = self.ground.journal.entries();
         let wrong = entries.iter().filter_map(|entry| self.wrong_pause(entry));
         let wrong: Vec<String> = wrong.collect();
@@ -285,6 +293,15 @@ fn check_message(
     if below_received(&delivery.message) != Some(&submission.content) {
         problems.push(format!("{token} was changed on its way"));
     }
+}
+
+fn waiting_notices(disk: &Disk) -> Vec<NoticeRead> {
+    let waiting = disk.waiting();
+    let messages = waiting.iter().map(|waiting| &waiting.body.record()[1..]);
+    messages
+        .filter(|message| matches!(identify(message), Identity::Notice(_)))
+        .map(NoticeRead::new)
+        .collect()
 }
 
 /// What waits on disk, in the words of the ledger.

@@ -92,7 +92,7 @@ impl Plan {
 
     pub fn draw(seed: u64) -> Plan {
         let random = Random::new(seed).fork("plan");
-        let share = |most| if random.permille(500) { random.below(0..most + 1) } else { 0 };
+        let share = |most: u64| if random.permille(500) { random.below(0..most + 1) } else { 0 };
         let latency_max = *random.pick(&[500, 5_000, 50_000, 300_000]);
         Plan {
             senders: random.below(1..7) as u32,

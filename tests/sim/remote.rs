@@ -74,6 +74,8 @@ struct Session {
     sender: Option<String>,
     recipients: Vec<String>,
     content: Vec<u8>,
+    /// It has said something that is no reply: nothing that it says later binds the relay.
+    garbled: bool,
 }
 
 impl Session {
@@ -81,8 +83,17 @@ impl Session {
         let life = stream.opened_by();
         assert_eq!(stream.local(), server.address);
         let wire = Wire::new(server.executor.clone(), stream, PATIENCE);
-        let (sender, recipients, content) = (None, Vec::new(), Vec::new());
-        Session { server, wire, life, manners, extended: false, sender, recipients, content }
+        Session {
+            server,
+            wire,
+            life,
+            manners,
+            extended: false,
+            sender: None,
+            recipients: Vec::new(),
+            content: Vec::new(),
+            garbled: false,
+        }
     }
 
     async fn run(mut self) {
@@ -242,7 +253,9 @@ impl Session {
             self.server.executor.sleep(self.server.random.millis(1..30_000)).await;
         }
         self.wire.say("250 2.0.0 kept").await?;
-        self.server.ledger.replied(place, self.wire.mark());
+        if !self.garbled {
+            self.server.ledger.replied(place, self.wire.mark());
+        }
         Ok(())
     }
 
@@ -281,9 +294,10 @@ impl Session {
             return Err(Gone);
         }
         if server.rolls(self.manners.garbage) {
+            self.garbled = true;
             // Nothing that could pass for a promise.
             let garbage = ["", "2", "999 what", "HTTP/1.1 400 Bad Request", "250-a\r\n550 b"];
-            return self.wire.say(server.random.pick(&garbage)).await;
+            return self.wire.say(garbage[server.random.index(garbage.len())]).await;
         }
         self.wire.say(reply).await
     }

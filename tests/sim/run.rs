@@ -16,7 +16,7 @@ use super::mail::Mail;
 use super::manners::Manners;
 use super::network::{Network, Reach, Weather};
 use super::nuisance::Nuisance;
-use super::oracle::Oracle;
+use super::oracle::{Oracle, WallClock};
 use super::plan::{ACCOUNT, DOMAINS, LISTENERS, Plan, servers};
 use super::random::Random;
 use super::relay::{Ground, Machine, Relay};
@@ -48,6 +48,7 @@ pub struct Simulation {
     relay: Option<Relay>,
     lives: u32,
     next_stir: Moment,
+    wall_clock: WallClock,
     /// Ends the nuisances.
     over: Rc<Cell<bool>>,
     next_serial: u32,
@@ -90,6 +91,7 @@ impl Simulation {
             relay: None,
             lives: 0,
             next_stir: Moment::default(),
+            wall_clock: WallClock::Steady,
             over: Rc::default(),
             next_serial: 1,
             next_host: 1,
@@ -293,6 +295,7 @@ impl Simulation {
             relay.committer().set_low_disk(random.permille(plan.low_disk));
         }
         if random.permille(plan.clock_steps) {
+            self.wall_clock = WallClock::Set;
             let step = random.millis(1..60_000);
             match random.permille(500) {
                 true => self.ground.clock.set_forward(step),
@@ -330,8 +333,6 @@ impl Simulation {
             assert_eq!(snapshot.ready_entries, 0, "{snapshot:?}");
             assert_eq!(snapshot.inflight_bytes, 0, "memory is not given back: {snapshot:?}");
         }
-        let clock_was_set = Plan::clock_steps(&self.plan);
-        let _ = clock_was_set;
-        Oracle::new(&self.ground, &self.ledger).at_the_end();
+        Oracle::new(&self.ground, &self.ledger).at_the_end(self.wall_clock);
     }
 }

@@ -1,0 +1,63 @@
+# Everything that a user or a test run needs, from a fresh machine on.
+#
+#   make run      build and start the relay with etc/baton.toml (CONFIG=file for another)
+#   make demo     relay and sink on loopback, three messages through them, what happened
+#   make test     all tests          make bench    the measurements of the README
+#   make lint     format and clippy  make install  binary, unit file and example configuration
+#
+# The build takes a quarter of an hour the first time: RocksDB is compiled.
+
+SHELL := /bin/bash
+CONFIG ?= etc/baton.toml
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+# To build: a C++ compiler for RocksDB and libclang for its bindings. To test: clients and servers
+# that we did not write.
+BUILD_PACKAGES := g++ libclang-dev make
+TEST_PACKAGES := $(BUILD_PACKAGES) swaks postfix openssl curl python3 prometheus strace
+RUST_MIN := 1.95
+
+CARGO := cargo
+TARGET := $(shell $(CARGO) metadata --no-deps --format-version 1 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+BIN := $(TARGET)/release
+
+.PHONY: run demo test bench lint install build packages test-packages rust
+
+run: build
+	$(BIN)/baton run --config $(CONFIG)
+
+demo: build
+	loadtest/demo.sh $(BIN)
+
+# Tests of the real binary come after the build, because they start what it made.
+test: test-packages rust
+	$(CARGO) build --release --workspace
+	$(CARGO) test --release --workspace
+
+bench: test-packages build
+	benches/relay.sh $(BIN)
+
+lint: packages rust
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+
+install: build
+	install -D -m 755 $(BIN)/baton $(DESTDIR)$(PREFIX)/bin/baton
+	install -D -m 644 etc/baton.toml $(DESTDIR)/etc/baton/baton.toml.example
+	install -D -m 644 etc/baton.service $(DESTDIR)/etc/systemd/system/baton.service
+
+build: packages rust
+	$(CARGO) build --release --workspace
+
+packages:
+	@etc/packages.sh $(BUILD_PACKAGES)
+
+test-packages:
+	@etc/packages.sh $(TEST_PACKAGES)
+
+rust:
+	@version=$$($(CARGO) --version 2>/dev/null | sed -n 's/^cargo \([0-9]*\.[0-9]*\).*/\1/p'); \
+	if [ -z "$$version" ] || [ "$$(printf '%s\n' $(RUST_MIN) "$$version" | sort -V | head -1)" != "$(RUST_MIN)" ]; then \
+		echo "Rust $(RUST_MIN) or newer is needed (found: $${version:-none}); see rustup.rs" >&2; exit 1; \
+	fi
