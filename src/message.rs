@@ -98,7 +98,7 @@ pub struct MessageIds {
 
 impl MessageIds {
     /// `newest` is the newest id that recovery found, so that a clock set back while the relay
-    /// was down cannot make an id twice.
+    /// was down cannot make the id of a message that is still queued again.
     pub fn new(slot: u8, newest: Option<MessageId>) -> Self {
         let last = newest.map_or(0, |id| id.0 >> (SEQUENCE_BITS + SHARD_BITS));
         MessageIds { slot, last: last.saturating_add(1) << SEQUENCE_BITS }

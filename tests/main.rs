@@ -8,6 +8,8 @@ mod inbound;
 mod layers;
 mod notices;
 mod outbound;
+mod readme;
 mod records;
+mod runtime;
 mod store;
 mod wire;

@@ -173,10 +173,10 @@ impl Lane {
         self.sessions -= 1;
     }
 
-    /// A host took a connection.
-    pub fn connected(&mut self) {
-        self.failures = 0;
+    /// A host took a connection. Whether the lane had been resting.
+    pub fn connected(&mut self) -> bool {
         self.rests_until = Moment::default();
+        std::mem::take(&mut self.failures) > 0
     }
 
     /// No host took one: no other is opened for a while, longer each time. While another session
@@ -277,8 +277,8 @@ mod tests {
             lane.ready.clear();
             now = now.after(found);
         }
-        lane.connected();
-        assert!(!lane.refuses(now));
+        assert!(lane.connected());
+        assert!(!lane.connected() && !lane.refuses(now));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::wire::{self, Leftover};
 use super::world::World;
 use super::{Counted, Shard};
 use crate::deliver::lane::{Message, Ready};
-use crate::event::Delays;
+use crate::event::{Delays, Event};
 use crate::limits::FAREWELL_SECONDS_MAX;
 use crate::message::{Cause, Outcome, Scope, Stage, StatusCode, Verdict};
 use crate::smtp::client::{ClientSession, Delivery, Lost, Step, Wait};
@@ -47,7 +47,9 @@ pub(super) async fn session<W: World>(shard: Shard<W>, lane: usize) {
             return shard.settle_unreachable(lane, first, &outcome);
         }
     };
-    seat.lane.borrow_mut().connected();
+    if seat.lane.borrow_mut().connected() {
+        shard.inner.world.emit(Event::LaneResumed { lane: shard.lane_name(lane) });
+    }
     let mut connect = shard.inner.world.moment().since(began);
     let mut next = Some(first);
     let mut carried = 0;

@@ -30,7 +30,7 @@ use crate::accept::Admission;
 use crate::config::{Config, Route, Via};
 use crate::deliver::lane::{Charge, Lane};
 use crate::filter::Bounds;
-use crate::limits::READ_BYTES_MAX;
+use crate::limits::{PAGE_ENTRIES_MAX, READ_BYTES_MAX};
 use crate::message::{MessageId, MessageIds};
 use crate::queue::retry::RetryPolicy;
 use crate::queue::schedule::Schedule;
@@ -193,6 +193,8 @@ fn seats(config: &Config, place: Place, ready_max: usize) -> Vec<Option<LaneSeat
         Via::Hosts(hosts) => {
             let whole = route.connections_max;
             let limit = whole / count + u32::from(index < whole % count);
+            // One lane's backlog leaves room for the others'.
+            let ready_max = (ready_max / 4).max(PAGE_ENTRIES_MAX);
             let lane = RefCell::new(Lane::new(hosts.clone(), limit, ready_max));
             Some(LaneSeat { lane, arrival: Signal::default() })
         }

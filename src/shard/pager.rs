@@ -51,7 +51,7 @@ impl<W: World> Shard<W> {
         let _woken = inner.deadlines.within(until, OnStop::End, inner.pager.wait()).await;
     }
 
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.inner.schedule.borrow().taken() >= self.inner.ready_max
     }
 

@@ -193,7 +193,6 @@ impl<'a, W: World> Conversation<'a, W> {
                     let peer = self.peer.ip();
                     let reply = self.shard.take_in(transaction, id, peer, charge, began).await;
                     self.session.settled(&reply);
-                    self.message_began = None;
                     Ok(())
                 }
                 Step::Authenticate(login) => {
@@ -301,6 +300,7 @@ impl<'a, W: World> Conversation<'a, W> {
                 (until, OnStop::Finish, say::SLOW, CloseReason::Slow)
             }
             Phase::Command => {
+                self.message_began = None;
                 let idle = now.after(limits.command_idle_max);
                 let age = self.began.after(limits.session_duration_max);
                 let on_stop = match self.session.is_resting() {

@@ -74,8 +74,11 @@ impl<W: World> Shard<W> {
                 }
             }
         };
+        let was_full = self.is_full();
         inner.schedule.borrow_mut().settles(key, new_key);
-        inner.pager.raise();
+        if was_full || new_key.is_some() {
+            inner.pager.raise();
+        }
         for notice in admitted {
             self.enqueue_notice(notice);
         }
@@ -210,11 +213,16 @@ impl<W: World> Shard<W> {
         ];
         let mut notices = Vec::new();
         for (kind, name, wanted) in kinds {
-            if wanted == Fate::Delivered && passes_dsn {
-                continue;
-            }
+            let asks = |settled: &&Settled| {
+                let notify = message.envelope.recipients[usize::from(settled.recipient)].notify;
+                match wanted {
+                    Fate::Delivered => notify.wants_success() && !passes_dsn,
+                    Fate::Bounced | Fate::Expired | Fate::Waits(_) => notify.wants_failure(),
+                }
+            };
             let told = settlement.recipients.iter().filter(|settled| settled.fate == wanted);
             let recipients: Vec<NoticeRecipient<'_>> = told
+                .filter(asks)
                 .map(|settled| NoticeRecipient {
                     recipient: &message.envelope.recipients[usize::from(settled.recipient)],
                     cause: &settled.outcome.cause,

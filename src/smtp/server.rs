@@ -216,7 +216,7 @@ impl ServerSession {
 
     pub fn phase(&self) -> Phase {
         match self.state {
-            State::Data { .. } | State::Chunk { .. } => Phase::Content,
+            State::Data { .. } | State::Chunk { .. } | State::BetweenChunks(_) => Phase::Content,
             _ => Phase::Command,
         }
     }

@@ -8,8 +8,8 @@
 
 extern crate self as baton;
 
-#[path = "../../src/accept/proxy.rs"]
-pub mod proxy;
+#[path = "../../src/accept/mod.rs"]
+pub mod accept;
 #[path = "../../src/config/mod.rs"]
 pub mod config;
 #[path = "../../src/event.rs"]
@@ -29,8 +29,3 @@ pub mod smtp;
 pub mod targets;
 #[path = "../../src/time.rs"]
 pub mod time;
-
-/// Where the real crate has the module.
-pub mod accept {
-    pub use crate::proxy;
-}

@@ -1,8 +1,8 @@
 //! Any bytes as a command line, and as a PLAIN response.
 //!
-//! The promise, from `targets.rs`: what `smtp::command` takes must print to one line without control
-//! characters that reads the same: the client side prints with the same types, and a line that
-//! reads otherwise would be a command that nobody gave.
+//! The promise, from `targets.rs`: what `smtp::command` takes must print to one line without
+//! control characters that reads the same: the client side prints with the same types, and a
+//! line that reads otherwise would be a command that nobody gave.
 
 #![no_main]
 

@@ -1,8 +1,8 @@
 //! Any text as a configuration file.
 //!
-//! The promise, from `targets.rs`: `config` takes it or lists problems that lie inside the text, and never
-//! panics: an operator's typing error must not look like a crash. No file that the text names is
-//! opened by the parser.
+//! The promise, from `targets.rs`: `config` takes it or lists problems that lie inside the
+//! text, and never panics: an operator's typing error must not look like a crash. No file that
+//! the text names is opened by the parser.
 
 #![no_main]
 
