@@ -2,14 +2,18 @@
 //!
 //! Each module asks one question; its head says which. Nothing here leaves loopback.
 
+mod clients;
 mod config;
 mod control;
+mod fuzz;
 mod inbound;
 mod layers;
 mod notices;
 mod outbound;
+mod process;
 mod readme;
 mod records;
 mod runtime;
+mod servers;
 mod store;
 mod wire;

@@ -74,9 +74,15 @@ pub enum Write<'a> {
 pub struct Translator {
     /// Counts written by this batch, which `read` cannot see yet.
     remaining: HashMap<MessageId, u16>,
+    messages: i64,
 }
 
 impl Translator {
+    /// How many messages more (or fewer) there are after this batch.
+    pub fn messages(&self) -> i64 {
+        self.messages
+    }
+
     /// Adds the writes of `change`. `read` looks up a committed value; its error ends the batch.
     pub fn translate<E>(
         &mut self,
@@ -86,6 +92,7 @@ impl Translator {
     ) -> Result<(), E> {
         match change {
             Change::Accept { id, envelope, body, due } => {
+                self.messages += 1;
                 let key = id_key(*id);
                 write(Write::Put { family: Family::Body, key: &key, value: body.record() });
                 write(Write::Put { family: Family::Envelope, key: &key, value: envelope });
@@ -109,6 +116,7 @@ impl Translator {
                     self.put_remaining(key.id, left, write);
                     return Ok(());
                 }
+                self.messages -= 1;
                 let id = id_key(key.id);
                 write(Write::Delete { family: Family::Body, key: &id });
                 write(Write::Delete { family: Family::Envelope, key: &id });

@@ -135,6 +135,7 @@ impl Parts {
     fn start(self, bound: Vec<Bound>, notices: Receiver<Notice>) -> Result<Relay, StartError> {
         let store = Store::open(&self.config.data_dir, &store_options(&self.config))?;
         let recovered = self.recover(&store)?;
+        store.count_messages().map_err(StartError::Thread)?;
         self.control.show_queue(Arc::new(StoreView::new(store.clone())));
         let observer = Observer::new(self.clock, &self.control, self.sender.clone());
         let (committer, committer_thread) = Committer::start(store.clone(), observer)?;

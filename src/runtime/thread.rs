@@ -103,7 +103,7 @@ impl ShardThread {
         let ShardThread { place, config, ground, admission, balance, gauges, .. } = self;
         let here = usize::from(place.index);
         let (clock, inbox) = (ground.clock, Arc::clone(balance.inbox(here)));
-        let committer = ground.committer.clone();
+        let (committer, store) = (ground.committer.clone(), ground.store.clone());
         let world = RuntimeWorld::new(ground, place.index, Arc::clone(&inbox));
         let grace = config.shutdown_grace;
         let (schedule, newest) = (self.schedule, self.newest);
@@ -125,6 +125,7 @@ impl ShardThread {
                 let waiting = committer.statistics().waiting_bytes;
                 // Of the process, not of a shard: the first one tells it for all.
                 gauges.set(Gauge::MemoryCommit, if here == 0 { waiting } else { 0 });
+                gauges.set(Gauge::QueueMessages, if here == 0 { store.messages() } else { 0 });
                 set_gauges(&gauges, &watched);
                 Timer::new(GAUGES_APART).await;
             }

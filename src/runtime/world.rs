@@ -13,6 +13,7 @@ use super::balance::Inbox;
 use super::clock::{Clock, Random};
 use super::panics::Guarded;
 use super::passwords::PasswordDesk;
+use super::say::say;
 use super::stream::{RuntimeStream, connect};
 use super::ticket::Tickets;
 use super::tls::Doors;
@@ -29,6 +30,7 @@ use glommio::{Latency, Shares, TaskQueueHandle, executor, spawn_local_into};
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::process::abort;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,6 +137,16 @@ impl World for RuntimeWorld {
         let world = self.clone();
         let report = move |words| world.emit(Event::TaskPanicked { words });
         spawn_local_into(Guarded::new(task, report), self.queue(share))
+            .expect("the task queues live as long as the shard")
+            .detach();
+    }
+
+    fn spawn_vital(&self, task: impl Future<Output = ()> + 'static) {
+        let report = |words: Box<str>| {
+            say(format_args!("a task that the relay cannot do without has panicked: {words}"));
+            abort();
+        };
+        spawn_local_into(Guarded::new(task, report), self.queue(Share::Background))
             .expect("the task queues live as long as the shard")
             .detach();
     }

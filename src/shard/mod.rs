@@ -147,8 +147,8 @@ impl<W: World> Shard<W> {
     /// Starts the tasks that live as long as the shard.
     pub fn start(&self) {
         let (world, deadlines) = (self.inner.world.clone(), self.inner.deadlines.clone());
-        self.inner.world.spawn(Share::Background, deadline::sweep_for_ever(world, deadlines));
-        self.inner.world.spawn(Share::Background, pager::page_for_ever(self.clone()));
+        self.inner.world.spawn_vital(deadline::sweep_for_ever(world, deadlines));
+        self.inner.world.spawn_vital(pager::page_for_ever(self.clone()));
     }
 
     /// Takes a fresh connection that came in on listener `listener`.

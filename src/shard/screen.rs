@@ -9,11 +9,11 @@ use crate::deliver::lane::{Charge, Message, Ready};
 use crate::event::{Event, RejectStage, RejectTag};
 use crate::filter::{Screened, screen};
 use crate::identify::{Circumstances, identify};
-use crate::message::MessageId;
+use crate::message::{Envelope, MessageId};
 use crate::queue::admit::{Admitted, admit};
 use crate::queue::commit::{Commit, CommitError, refusal};
 use crate::smtp::reply::Reply;
-use crate::smtp::server::Transaction;
+use crate::smtp::server::{Refusal, Transaction};
 use crate::time::Moment;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -35,9 +35,10 @@ impl<W: World> Shard<W> {
             Ok(screened) => screened,
             Err(refused) => {
                 let (sender, origin) = (&refused.envelope.sender, &refused.envelope.origin);
-                let (stage, tag, reply) = (RejectStage::Content, refused.tag, &refused.reply);
-                self.emit_rejected(stage, tag, peer, &origin.account, sender.as_str(), reply);
-                return refused.reply;
+                let refusal = Refusal::new(refused.tag, refused.reply);
+                let (stage, sender) = (RejectStage::Content, sender.as_str());
+                self.emit_rejected(stage, peer, &origin.account, sender, &refusal);
+                return refusal.reply;
             }
         };
         self.keep(screened, charge, began).await
@@ -55,15 +56,11 @@ impl<W: World> Shard<W> {
                 committed.reply()
             }
             Err(error) => {
-                let envelope = &admitted.envelope;
-                let (peer, account) = (envelope.origin.peer, &envelope.origin.account);
-                let tag = match error {
-                    CommitError::Busy => RejectTag::Busy,
-                    CommitError::LowDisk | CommitError::Poisoned => RejectTag::Disk,
-                };
-                let (sender, reply) = (envelope.sender.as_str(), refusal(error));
-                self.emit_rejected(RejectStage::Data, tag, peer, account, sender, &reply);
-                reply
+                let Envelope { origin, sender, .. } = &admitted.envelope;
+                let refusal = not_kept(error);
+                let (stage, sender) = (RejectStage::Data, sender.as_str());
+                self.emit_rejected(stage, origin.peer, &origin.account, sender, &refusal);
+                refusal.reply
             }
         }
     }
@@ -113,19 +110,27 @@ impl<W: World> Shard<W> {
     pub(super) fn emit_rejected(
         &self,
         stage: RejectStage,
-        tag: RejectTag,
         peer: IpAddr,
         account: &str,
         sender: &str,
-        reply: &Reply,
+        refusal: &Refusal,
     ) {
         self.inner.world.emit(Event::MessageRejected {
             stage,
-            tag,
+            tag: refusal.tag,
             peer,
             account: account.into(),
             sender: sender.into(),
-            reply: reply.to_string().into(),
+            reply: refusal.reply.to_string().into(),
         });
     }
+}
+
+/// What a peer is told when its message cannot be kept now.
+pub(super) fn not_kept(error: CommitError) -> Refusal {
+    let tag = match error {
+        CommitError::Busy => RejectTag::Busy,
+        CommitError::LowDisk | CommitError::Poisoned => RejectTag::Disk,
+    };
+    Refusal::new(tag, refusal(error))
 }

@@ -5,6 +5,7 @@
 //! session. While a message is being stored nothing is read, so a peer that pipelines cannot run ahead of the disk.
 
 use super::deadline::{Elapsed, OnStop};
+use super::screen::not_kept;
 use super::wire::{self, Leftover};
 use super::world::{Stream, World};
 use super::{Counted, Shard};
@@ -14,16 +15,17 @@ use crate::deliver::lane::Charge;
 use crate::event::{CloseReason, Event, RefusalTag, RejectStage, RejectTag};
 use crate::limits::{FAREWELL_SECONDS_MAX, READ_BYTES_MAX};
 use crate::message::{Address, BODY_VERSION, MessageId};
-use crate::queue::commit::refusal;
 use crate::smtp::address::parse_mailbox;
 use crate::smtp::command::MailFrom;
 use crate::smtp::reply::Reply;
-use crate::smtp::server::{Auth, Draft, Gate, Login, Phase, Rules, ServerSession, Step};
+use crate::smtp::server::{Auth, Draft, Gate, Login, Phase, Refusal, Rules, ServerSession, Step};
 use crate::smtp::trace::Received;
 use crate::smtp::wording as say;
 use crate::time::Moment;
+use futures_lite::FutureExt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -145,24 +147,40 @@ impl<'a, W: World> Conversation<'a, W> {
     async fn run(mut self, stream: W::Stream) {
         let world = &self.shard.inner.world;
         world.emit(Event::SessionOpened { peer: self.peer, listener: self.listener as u16 });
-        let tls = self.shard.inner.config.listeners[self.listener].tls;
-        let stream = match tls {
-            ListenerTls::Implicit => self.secure(stream).await,
-            ListenerTls::None | ListenerTls::Starttls => Ok(stream),
+        let mut stream = Some(stream);
+        let (reason, panic) = match AssertUnwindSafe(self.talk(&mut stream)).catch_unwind().await {
+            Ok(reason) => (reason, None),
+            Err(panic) => (CloseReason::Broken, Some(panic)),
         };
-        let reason = match stream {
-            Ok(stream) => self.converse(stream).await,
-            Err(reason) => reason,
-        };
+        if let (Some(_), Some(mut stream)) = (&panic, stream) {
+            let mut text = Vec::new();
+            say::BROKEN.write(&mut text);
+            farewell(self.shard, &mut stream, &text).await;
+        }
         world.emit(Event::SessionClosed {
             peer: self.peer,
             messages: self.session.messages(),
             reason,
             millis: world.moment().since(self.began).as_millis() as u64,
         });
+        if let Some(panic) = panic {
+            // To be counted and logged by the world, as any task's.
+            resume_unwind(panic);
+        }
     }
 
-    async fn secure(&self, stream: W::Stream) -> Result<W::Stream, CloseReason> {
+    /// `place` is empty while TLS is being agreed on, and when that failed.
+    async fn talk(&mut self, place: &mut Option<W::Stream>) -> CloseReason {
+        let implicit =
+            self.shard.inner.config.listeners[self.listener].tls == ListenerTls::Implicit;
+        if implicit && let Err(reason) = self.secure(place).await {
+            return reason;
+        }
+        self.converse(place).await
+    }
+
+    async fn secure(&self, place: &mut Option<W::Stream>) -> Result<(), CloseReason> {
+        let stream = place.take().expect("a session has a stream");
         let inner = &self.shard.inner;
         let until = self.shard.after(inner.config.limits.command_idle_max);
         let handshake = stream.accept_tls(self.listener);
@@ -172,20 +190,22 @@ impl<'a, W: World> Conversation<'a, W> {
                     let (version, cipher) = (tls.version, tls.cipher);
                     inner.world.emit(Event::SessionSecured { peer: self.peer, version, cipher });
                 }
-                Ok(stream)
+                *place = Some(stream);
+                Ok(())
             }
             Ok(Err(_)) | Err(Elapsed) => Err(CloseReason::TlsFailed),
         }
     }
 
-    async fn converse(&mut self, mut stream: W::Stream) -> CloseReason {
+    async fn converse(&mut self, place: &mut Option<W::Stream>) -> CloseReason {
         // Octets in the scratch buffer that were just read.
         let mut fresh = 0;
         loop {
             let step = self.next_step(std::mem::take(&mut fresh));
+            let stream = place.as_mut().expect("a session has a stream");
             let done = match step {
-                Step::Read => self.read(&mut stream).await.map(|count| fresh = count),
-                Step::Flush => self.flush(&mut stream).await,
+                Step::Read => self.read(stream).await.map(|count| fresh = count),
+                Step::Flush => self.flush(stream).await,
                 Step::Message(transaction) => {
                     let began = self.shard.inner.world.moment();
                     let id = self.gatekeeper.id.take().expect("a preface was asked for");
@@ -199,20 +219,13 @@ impl<'a, W: World> Conversation<'a, W> {
                     self.authenticate(login).await;
                     Ok(())
                 }
-                Step::StartTls => match self.flush(&mut stream).await {
-                    Ok(()) => match self.secure(stream).await {
-                        Ok(secured) => {
-                            stream = secured;
-                            self.session.secured();
-                            Ok(())
-                        }
-                        Err(reason) => return reason,
-                    },
+                Step::StartTls => match self.flush(stream).await {
+                    Ok(()) => self.secure(place).await.map(|()| self.session.secured()),
                     Err(reason) => Err(reason),
                 },
                 Step::Close(reason) => {
                     let text = std::mem::take(self.session.replies());
-                    farewell(self.shard, &mut stream, &text).await;
+                    farewell(self.shard, stream, &text).await;
                     return reason;
                 }
             };
@@ -241,6 +254,11 @@ impl<'a, W: World> Conversation<'a, W> {
             step
         };
         self.charge.set(self.session.buffered());
+        if self.shard.inner.inflight.get() > self.shard.inner.inflight_bytes_max {
+            // This message is the one that grew: it is the one that gives way.
+            self.session.shed();
+            self.charge.set(self.session.buffered());
+        }
         step
     }
 
@@ -372,45 +390,35 @@ struct Gatekeeper<'a, W: World> {
 }
 
 impl<W: World> Gate for Gatekeeper<'_, W> {
-    fn mail(&mut self, mail: &MailFrom) -> Result<(), Reply> {
+    fn mail(&mut self, mail: &MailFrom) -> Result<(), Refusal> {
         let inner = &self.shard.inner;
-        let refused = |tag, reply: Reply| {
-            self.shard.emit_rejected(
-                RejectStage::Mail,
-                tag,
-                self.peer,
-                "",
-                mail.sender.as_str(),
-                &reply,
-            );
-            reply
-        };
         if inner.stopping.get() {
-            return Err(say::STOPPING);
+            return Err(Refusal::new(RejectTag::Busy, say::STOPPING));
         }
-        inner.world.accepts().map_err(|error| refused(RejectTag::Disk, refusal(error)))?;
+        inner.world.accepts().map_err(not_kept)?;
         let announced = mail.size.unwrap_or(0) as usize;
         if inner.inflight.get().saturating_add(announced) > inner.inflight_bytes_max {
-            return Err(refused(RejectTag::Busy, say::MEMORY));
+            return Err(Refusal::new(RejectTag::Busy, say::MEMORY));
         }
         Ok(())
     }
 
-    fn recipient(&mut self, address: Address) -> Result<Address, Reply> {
+    fn recipient(&mut self, address: Address) -> Result<Address, Refusal> {
+        let no_route = Refusal::new(RejectTag::NoRoute, say::NO_ROUTE);
         let config = &self.shard.inner.config;
         let address = match address.domain() {
             // RFC 5321 4.5.1: every relay has a postmaster, who is told where to be found.
-            "" => parse_mailbox(config.postmaster.as_bytes()).map_err(|_| say::NO_ROUTE)?,
+            "" => parse_mailbox(config.postmaster.as_bytes()).map_err(|_| no_route.clone())?,
             _ => address,
         };
         match self.shard.lane_of(&address.domain_key()) {
             Some(_) => Ok(address),
-            None => {
-                let (stage, tag, to) = (RejectStage::Rcpt, RejectTag::NoRoute, address.as_str());
-                self.shard.emit_rejected(stage, tag, self.peer, "", to, &say::NO_ROUTE);
-                Err(say::NO_ROUTE)
-            }
+            None => Err(no_route),
         }
+    }
+
+    fn refused(&mut self, stage: RejectStage, account: &str, sender: &str, refusal: &Refusal) {
+        self.shard.emit_rejected(stage, self.peer, account, sender, refusal);
     }
 
     fn preface(&mut self, draft: &Draft) -> Vec<u8> {

@@ -46,6 +46,10 @@ pub trait World: Clone + 'static {
     /// Runs `task` on this shard until it ends. A panic in it ends that task alone; the world counts and logs it.
     fn spawn(&self, share: Share, task: impl Future<Output = ()> + 'static);
 
+    /// Runs a task that the shard cannot do without. A panic in it ends the process: a relay that
+    /// accepts and never delivers would be worse than one that starts anew.
+    fn spawn_vital(&self, task: impl Future<Output = ()> + 'static);
+
     fn sleep(&self, wait: Duration) -> impl Future<Output = ()>;
 
     /// Opens a TCP connection, from `source` when given. The caller sets the deadline.

@@ -5,6 +5,7 @@
 //! what the server says.
 
 pub mod address;
+pub mod buffer;
 pub mod client;
 pub mod command;
 pub mod content;

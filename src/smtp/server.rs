@@ -9,11 +9,12 @@
 //! RFC 5321 (SMTP), 1870 (SIZE), 2034/3463 (status codes), 2920 (PIPELINING), 3030 (CHUNKING),
 //! 3207 (STARTTLS), 3461 (DSN), 4954 (AUTH), 6152 (8BITMIME), 6531 (SMTPUTF8).
 
+use super::buffer::{Buffer, Fate};
 use super::command::{self, Command, MailFrom, Mechanism, RcptTo};
 use super::content::{Content, Progress, Sink, has_bare_dot_line};
 use super::reply::Reply;
 use super::wording as say;
-use crate::event::CloseReason;
+use crate::event::{CloseReason, RejectStage, RejectTag};
 use crate::limits::{AUTH_LINE_BYTES_MAX, COMMAND_LINE_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::message::{Address, Protocol, Recipient};
 use std::borrow::Cow;
@@ -49,16 +50,32 @@ pub enum Auth {
     },
 }
 
-/// What the session asks of the relay it is part of. Errors are the replies to give.
+/// Why something was refused: for the peer, and for log and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub tag: RejectTag,
+    pub reply: Reply,
+}
+
+impl Refusal {
+    pub const fn new(tag: RejectTag, reply: Reply) -> Self {
+        Refusal { tag, reply }
+    }
+}
+
+/// What the session asks of the relay it is part of, and tells it.
 pub trait Gate {
     /// May a message begin now? (disk, memory, shutting down)
-    fn mail(&mut self, mail: &MailFrom) -> Result<(), Reply>;
+    fn mail(&mut self, mail: &MailFrom) -> Result<(), Refusal>;
 
     /// May this recipient be taken, and under which address? (routes, the local postmaster)
-    fn recipient(&mut self, address: Address) -> Result<Address, Reply>;
+    fn recipient(&mut self, address: Address) -> Result<Address, Refusal>;
 
     /// The bytes that go before the peer's: the record's version and our Received field.
     fn preface(&mut self, draft: &Draft) -> Vec<u8>;
+
+    /// A sender, recipient or message was refused. `account` is empty when nobody answers for it.
+    fn refused(&mut self, stage: RejectStage, account: &str, sender: &str, refusal: &Refusal);
 }
 
 /// A message in the making.
@@ -165,28 +182,6 @@ enum ChunkBuffer {
     Refused(Reply),
 }
 
-/// The message so far, bounded.
-#[derive(Debug)]
-struct Buffer {
-    record: Vec<u8>,
-    preface: usize,
-    max: u64,
-    too_big: bool,
-}
-
-impl Sink for Buffer {
-    fn append(&mut self, bytes: &[u8]) {
-        if (self.record.len() - self.preface + bytes.len()) as u64 > self.max {
-            // Nothing of it can be used: give the memory back while the rest goes by.
-            self.too_big = true;
-            self.record = Vec::new();
-            self.preface = 0;
-        } else if !self.too_big {
-            self.record.extend_from_slice(bytes);
-        }
-    }
-}
-
 impl ServerSession {
     /// A session that has said its greeting.
     pub fn new(rules: Rc<Rules>, tls: bool) -> Self {
@@ -231,8 +226,19 @@ impl ServerSession {
         match &self.state {
             State::Data { buffer, .. }
             | State::BetweenChunks(buffer)
-            | State::Chunk { buffer: ChunkBuffer::Kept(buffer), .. } => buffer.record.capacity(),
+            | State::Chunk { buffer: ChunkBuffer::Kept(buffer), .. } => buffer.bytes(),
             _ => 0,
+        }
+    }
+
+    /// Gives up the message that is coming in, because memory is short: it is read on and then
+    /// answered 452.
+    pub fn shed(&mut self) {
+        match &mut self.state {
+            State::Data { buffer, .. }
+            | State::BetweenChunks(buffer)
+            | State::Chunk { buffer: ChunkBuffer::Kept(buffer), .. } => buffer.shed(),
+            _ => {}
         }
     }
 
@@ -254,8 +260,8 @@ impl ServerSession {
                 State::Command => self.command(input, gate),
                 State::LongLine => self.long_line(input),
                 State::Auth(state) => self.auth_line(state, input),
-                State::Data { content, buffer } => self.data(content, buffer, input),
-                State::Chunk { left, last, buffer } => self.chunk(left, last, buffer, input),
+                State::Data { content, buffer } => self.data(content, buffer, input, gate),
+                State::Chunk { left, last, buffer } => self.chunk(left, last, buffer, input, gate),
                 State::BetweenChunks(buffer) => self.between_chunks(buffer, input),
                 State::Busy => panic!("a step was not answered"),
                 State::Closed(reason) => {
@@ -344,6 +350,7 @@ impl ServerSession {
                 self.state = State::LongLine;
                 return None;
             }
+            Line::Fatal => return None,
             Line::Whole(line) => line,
         };
         let command = self.count_command(line)?;
@@ -368,9 +375,9 @@ impl ServerSession {
             self.close(&say::COMMANDS_MAX, CloseReason::CommandsMax);
             return None;
         }
-        let names_chunk = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"));
+        let is_chunk = names_chunk(&line);
         match without_crlf(line).and_then(|line| command::parse(&line)) {
-            Err(reply) if names_chunk => {
+            Err(reply) if is_chunk => {
                 // Its octets follow, and how many is not known: they must not be read as commands.
                 self.close(&Reply { code: 521, ..reply }, CloseReason::Errors);
                 None
@@ -384,6 +391,11 @@ impl ServerSession {
         let end = memchr::memchr(b'\n', input);
         let taken = end.map_or(input.len(), |at| at + 1);
         if self.line.len() + taken > max {
+            let start = if self.line.is_empty() { *input } else { &self.line[..] };
+            if names_chunk(start) {
+                self.close(&Reply { code: 521, ..say::LINE_TOO_LONG }, CloseReason::Errors);
+                return Line::Fatal;
+            }
             self.line = Vec::new();
             return Line::TooLong;
         }
@@ -489,28 +501,44 @@ impl ServerSession {
         if self.draft.is_some() {
             return Err(say::NESTED_MAIL);
         }
-        if matches!(self.rules.auth, Auth::Required { .. }) && self.account.is_none() {
-            return Err(say::AUTH_REQUIRED);
-        }
-        let peer = || self.rules.peer_account.as_deref().map(Rc::from);
-        let account = self.account.clone().or_else(peer).ok_or(say::NOT_ALLOWED)?;
         if mail.esmtp && !self.protocol.esmtp {
             return Err(say::PARAMETERS_NEED_EHLO);
         }
-        if mail.size.is_some_and(|size| size > self.rules.message_bytes_max) {
-            return Err(say::TOO_BIG);
+        let peer = || self.rules.peer_account.as_deref().map(Rc::from);
+        let account = self.account.clone().or_else(peer).unwrap_or_default();
+        if let Err(refusal) = self.may_send(&mail, &account, gate) {
+            gate.refused(RejectStage::Mail, &account, mail.sender.as_str(), &refusal);
+            return Err(refusal.reply);
         }
-        if mail.sender.needs_utf8() && !mail.utf8 {
-            return Err(say::NEEDS_UTF8);
-        }
-        if self.messages >= self.rules.messages_max {
-            self.state = State::Closed(CloseReason::CommandsMax);
-            return Err(say::MESSAGES_MAX);
-        }
-        gate.mail(&mail)?;
         let protocol = Protocol { utf8: mail.utf8, ..self.protocol };
         self.draft = Some(Draft { mail, recipients: Vec::new(), helo, protocol, account });
         Ok(())
+    }
+
+    fn may_send(
+        &mut self,
+        mail: &MailFrom,
+        account: &str,
+        gate: &mut impl Gate,
+    ) -> Result<(), Refusal> {
+        let refusal = |tag, reply| Err(Refusal::new(tag, reply));
+        if matches!(self.rules.auth, Auth::Required { .. }) && self.account.is_none() {
+            return refusal(RejectTag::NotAllowed, say::AUTH_REQUIRED);
+        }
+        if account.is_empty() {
+            return refusal(RejectTag::NotAllowed, say::NOT_ALLOWED);
+        }
+        if mail.size.is_some_and(|size| size > self.rules.message_bytes_max) {
+            return refusal(RejectTag::TooBig, say::TOO_BIG);
+        }
+        if mail.sender.needs_utf8() && !mail.utf8 {
+            return refusal(RejectTag::BadAddress, say::NEEDS_UTF8);
+        }
+        if self.messages >= self.rules.messages_max {
+            self.state = State::Closed(CloseReason::CommandsMax);
+            return refusal(RejectTag::Busy, say::MESSAGES_MAX);
+        }
+        gate.mail(mail)
     }
 
     fn rcpt(&mut self, rcpt: RcptTo, gate: &mut impl Gate) -> Result<(), Reply> {
@@ -518,16 +546,25 @@ impl ServerSession {
         if rcpt.esmtp && !self.protocol.esmtp {
             return Err(say::PARAMETERS_NEED_EHLO);
         }
-        if draft.recipients.len() >= self.rules.recipients_max {
-            return Err(say::TOO_MANY_RECIPIENTS);
+        let RcptTo { address, notify, original, .. } = rcpt;
+        let taken = if draft.recipients.len() >= self.rules.recipients_max {
+            Err(Refusal::new(RejectTag::TooManyRecipients, say::TOO_MANY_RECIPIENTS))
+        } else if address.needs_utf8() && !draft.mail.utf8 {
+            Err(Refusal::new(RejectTag::BadAddress, say::NEEDS_UTF8))
+        } else {
+            gate.recipient(address)
+        };
+        match taken {
+            Ok(address) => {
+                draft.recipients.push(Recipient { address, notify, original });
+                Ok(())
+            }
+            Err(refusal) => {
+                let sender = draft.mail.sender.as_str();
+                gate.refused(RejectStage::Rcpt, &draft.account, sender, &refusal);
+                Err(refusal.reply)
+            }
         }
-        if rcpt.address.needs_utf8() && !draft.mail.utf8 {
-            return Err(say::NEEDS_UTF8);
-        }
-        let address = gate.recipient(rcpt.address)?;
-        let (notify, original) = (rcpt.notify, rcpt.original);
-        draft.recipients.push(Recipient { address, notify, original });
-        Ok(())
     }
 
     fn buffer(&self, gate: &mut impl Gate) -> Result<Buffer, Reply> {
@@ -535,9 +572,7 @@ impl ServerSession {
         if draft.recipients.is_empty() {
             return Err(say::NO_RECIPIENTS);
         }
-        let record = gate.preface(draft);
-        let (preface, max) = (record.len(), self.rules.message_bytes_max);
-        Ok(Buffer { record, preface, max, too_big: false })
+        Ok(Buffer::new(gate.preface(draft), self.rules.message_bytes_max))
     }
 
     fn begin_data(&mut self, gate: &mut impl Gate) -> Result<(), Reply> {
@@ -553,7 +588,17 @@ impl ServerSession {
             Ok(buffer) => ChunkBuffer::Kept(buffer),
             Err(reply) => ChunkBuffer::Refused(reply),
         };
-        self.state = State::Chunk { left: size, last, buffer };
+        self.next_chunk(size, last, buffer);
+    }
+
+    fn next_chunk(&mut self, size: u64, last: bool, buffer: ChunkBuffer) {
+        if size > self.rules.message_bytes_max {
+            // Reading it to its end would be a favour to nobody.
+            self.draft = None;
+            self.close(&Reply { code: 521, ..say::TOO_BIG }, CloseReason::Errors);
+        } else {
+            self.state = State::Chunk { left: size, last, buffer };
+        }
     }
 
     fn data(
@@ -561,15 +606,17 @@ impl ServerSession {
         mut content: Content,
         mut buffer: Buffer,
         input: &mut &[u8],
+        gate: &mut impl Gate,
     ) -> Option<Step> {
         match content.read(input, &mut buffer) {
             Progress::More => {
                 self.state = State::Data { content, buffer };
                 Some(Step::Read)
             }
-            Progress::End => self.complete(buffer),
+            Progress::End => self.complete(buffer, gate),
             Progress::BareLineEnd => {
                 // What follows may be a smuggled message: nothing of it may be read as commands.
+                self.report_content(RejectTag::BareNewline, &say::BARE_LINE_END, gate);
                 self.close(&say::BARE_LINE_END, CloseReason::Smuggling);
                 None
             }
@@ -582,6 +629,7 @@ impl ServerSession {
         last: bool,
         mut buffer: ChunkBuffer,
         input: &mut &[u8],
+        gate: &mut impl Gate,
     ) -> Option<Step> {
         let taken = left.min(input.len() as u64) as usize;
         let (piece, rest) = input.split_at(taken);
@@ -601,19 +649,14 @@ impl ServerSession {
                 self.refuse_or_say(&reply);
                 None
             }
-            ChunkBuffer::Kept(buffer) if buffer.too_big => {
-                // At once, not at the last chunk: the peer can spare itself the rest.
-                self.draft = None;
-                self.refuse_or_say(&say::TOO_BIG);
-                None
-            }
-            ChunkBuffer::Kept(buffer) if last => {
-                if has_bare_dot_line(&buffer.record[buffer.preface..]) {
-                    self.draft = None;
-                    self.refuse_or_say(&say::BARE_LINE_END_CHUNKED);
+            // What is refused is refused at once: the peer can spare itself the other chunks.
+            ChunkBuffer::Kept(buffer) if last || buffer.fate() != Fate::Kept => {
+                if has_bare_dot_line(buffer.message()) {
+                    let reply = &say::BARE_LINE_END_CHUNKED;
+                    self.reject_content(RejectTag::BareNewline, reply, gate);
                     return None;
                 }
-                self.complete(buffer)
+                self.complete(buffer, gate)
             }
             ChunkBuffer::Kept(buffer) => {
                 self.say(&say::CHUNK_OK);
@@ -635,12 +678,12 @@ impl ServerSession {
                 self.state = State::LongLine;
                 return None;
             }
+            Line::Fatal => return None,
             Line::Whole(line) => line,
         };
         match self.count_command(line)? {
             Ok(Command::Bdat { size, last }) => {
-                let buffer = ChunkBuffer::Kept(buffer);
-                self.state = State::Chunk { left: size, last, buffer };
+                self.next_chunk(size, last, ChunkBuffer::Kept(buffer));
             }
             Ok(Command::Rset) => {
                 self.draft = None;
@@ -663,16 +706,34 @@ impl ServerSession {
         None
     }
 
-    /// The whole message is here.
-    fn complete(&mut self, buffer: Buffer) -> Option<Step> {
+    /// The whole message is here, or as much as was kept of it.
+    fn complete(&mut self, buffer: Buffer, gate: &mut impl Gate) -> Option<Step> {
+        let (tag, reply) = match buffer.fate() {
+            Fate::Kept => {
+                let draft = self.draft.take().expect("content belongs to a draft");
+                self.state = State::Busy;
+                let record = buffer.into_record();
+                return Some(Step::Message(Transaction { draft, record }));
+            }
+            Fate::TooBig => (RejectTag::TooBig, say::TOO_BIG),
+            Fate::Shed => (RejectTag::Busy, say::MEMORY),
+        };
+        self.state = State::Command;
+        self.reject_content(tag, &reply, gate);
+        None
+    }
+
+    /// Refuses the message whose content came in.
+    fn reject_content(&mut self, tag: RejectTag, reply: &Reply, gate: &mut impl Gate) {
+        self.report_content(tag, reply, gate);
+        self.refuse_or_say(reply);
+    }
+
+    fn report_content(&mut self, tag: RejectTag, reply: &Reply, gate: &mut impl Gate) {
         let draft = self.draft.take().expect("content belongs to a draft");
-        if buffer.too_big {
-            self.state = State::Command;
-            self.refuse_or_say(&say::TOO_BIG);
-            return None;
-        }
-        self.state = State::Busy;
-        Some(Step::Message(Transaction { draft, record: buffer.record }))
+        let sender = draft.mail.sender.as_str();
+        let refusal = Refusal::new(tag, reply.clone());
+        gate.refused(RejectStage::Data, &draft.account, sender, &refusal);
     }
 
     fn start_tls(&mut self, input: &mut &[u8]) -> Result<Obeyed, Reply> {
@@ -744,11 +805,11 @@ impl ServerSession {
                 self.state = State::LongLine;
                 return None;
             }
+            Line::Fatal => return None,
             Line::Whole(line) => line,
         };
         self.state = State::Command;
         let login = without_crlf(line).and_then(|line| match (state, &line[..]) {
-            (_, b"*") => Err(say::AUTH_CANCELLED),
             (AuthState::Plain, response) => {
                 let (account, password) = command::decode_plain(response)?;
                 Ok(Some(Login { account, password }))
@@ -772,6 +833,12 @@ impl ServerSession {
     }
 }
 
+/// A line that announces octets: if it is refused, how many follow is not known, and they must not
+/// be read as commands.
+fn names_chunk(line: &[u8]) -> bool {
+    line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
+}
+
 /// The greeting and the answer to EHLO carry no enhanced code (RFC 2034 4).
 fn bare(code: u16, text: String) -> Reply {
     Reply { code, status: None, text: Cow::Owned(text) }
@@ -788,6 +855,8 @@ type WholeLine<'a> = Result<Cow<'a, [u8]>, Reply>;
 enum Line<'a> {
     Partial,
     TooLong,
+    /// The session is closed over it.
+    Fatal,
     /// With its line end.
     Whole(Cow<'a, [u8]>),
 }

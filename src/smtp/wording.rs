@@ -37,7 +37,6 @@ pub const NO_RECIPIENTS: Reply = say(554, 5, 5, 1, "No valid recipients");
 pub const CHUNKS_EXPECTED: Reply = say(503, 5, 5, 1, "BDAT was begun; the message is given up");
 pub const TLS_ALREADY: Reply = say(503, 5, 5, 1, "TLS is active already");
 pub const AUTH_OUT_OF_PLACE: Reply = say(503, 5, 5, 1, "AUTH once, and between messages");
-pub const AUTH_CANCELLED: Reply = say(501, 5, 7, 0, "AUTH cancelled");
 pub const PARAMETERS_NEED_EHLO: Reply = say(555, 5, 5, 4, "Parameters need EHLO");
 
 pub const NOT_ALLOWED: Reply =

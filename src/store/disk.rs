@@ -84,7 +84,9 @@ impl Disk for RocksDisk {
         let mut options = WriteOptions::default();
         options.set_sync(sync == LogSync::Now);
         let written = self.0.db().write_opt(batch, &options);
-        written.map_err(|error| StoreError::engine(Doing::Write, error))
+        written.map_err(|error| StoreError::engine(Doing::Write, error))?;
+        self.0.add_messages(translator.messages());
+        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {

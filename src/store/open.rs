@@ -17,6 +17,7 @@ use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// The version of the layout: which families there are, how their keys are made. Records carry
 /// versions of their own, so a new record version is not a new format.
@@ -40,6 +41,8 @@ struct Inner {
     db: DB,
     path: PathBuf,
     options: StoreOptions,
+    /// Messages in the queue; complete once `count_messages` has ended.
+    messages: AtomicI64,
     /// Declared last, so that it is released after RocksDB has closed.
     _lock: File,
 }
@@ -72,10 +75,25 @@ impl Store {
         let families = options::families(options, &present);
         let db = DB::open_cf_descriptors(&database, path, families)
             .map_err(|error| StoreError::engine(Doing::Open, error))?;
-        let inner = Inner { db, path: path.to_path_buf(), options: options.clone(), _lock: lock };
+        let inner = Inner {
+            db,
+            path: path.to_path_buf(),
+            options: options.clone(),
+            messages: AtomicI64::new(0),
+            _lock: lock,
+        };
         let store = Store(Arc::new(inner));
         store.check_format(&present)?;
         Ok(store)
+    }
+
+    /// Messages in the queue, each counted once however many entries it has.
+    pub fn messages(&self) -> u64 {
+        self.0.messages.load(Ordering::Relaxed).max(0) as u64
+    }
+
+    pub(super) fn add_messages(&self, more: i64) {
+        self.0.messages.fetch_add(more, Ordering::Relaxed);
     }
 
     pub fn path(&self) -> &Path {

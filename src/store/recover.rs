@@ -12,6 +12,9 @@ use crate::queue::change::Family;
 use crate::queue::key::{DueKey, ID_KEY_LEN, Slot};
 use crate::queue::schedule::Schedule;
 use rocksdb::ReadOptions;
+use std::io;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 
 /// Blocks are read in order and once.
 const READAHEAD_BYTES: usize = 1024 * 1024;
@@ -56,6 +59,32 @@ impl Store {
         due.status().map_err(|error| StoreError::engine(Doing::Scan, error))?;
         let (entries, domains) = (schedule.entries(), schedule.domains());
         Ok(Recovered { schedule, newest: self.newest()?, entries, domains, damaged })
+    }
+
+    /// Begins to count the messages in the queue, beside everything else: the number is for people
+    /// and nothing waits for it. What is there when this returns is counted here; what comes and
+    /// goes later, by the committer.
+    pub fn count_messages(&self) -> io::Result<JoinHandle<()>> {
+        let (store, (begun, begins)) = (self.clone(), mpsc::channel());
+        let count = move || {
+            let mut options = scan_options();
+            options.set_readahead_size(READAHEAD_BYTES);
+            // The iterator sees the store as it is now, whatever is written later.
+            let mut envelopes =
+                store.db().raw_iterator_cf_opt(store.family(Family::Envelope), options);
+            envelopes.seek_to_first();
+            // Only a caller that is gone does not hear it.
+            let _ = begun.send(());
+            let mut messages = 0;
+            while let Some(key) = envelopes.key() {
+                messages += i64::from(key.len() == ID_KEY_LEN);
+                envelopes.next();
+            }
+            store.add_messages(messages);
+        };
+        let thread = thread::Builder::new().name("baton-count".into()).spawn(count)?;
+        let _ = begins.recv();
+        Ok(thread)
     }
 
     fn newest(&self) -> Result<Option<MessageId>, StoreError> {

@@ -9,7 +9,7 @@
 
 use baton::accept::proxy;
 use baton::config::Config;
-use baton::event::CloseReason;
+use baton::event::{CloseReason, RejectStage, RejectTag};
 use baton::limits::REPLY_BYTES_MAX;
 use baton::message::{Address, MessageId, RemoteReply, StatusCode};
 use baton::queue::record;
@@ -17,7 +17,7 @@ use baton::smtp::address;
 use baton::smtp::command::{self, Command, MailFrom};
 use baton::smtp::content::{Content, Progress, has_bare_dot_line};
 use baton::smtp::reply::{BadReply, Reply, ReplyReader};
-use baton::smtp::server::{Auth, Draft, Gate, Rules, ServerSession, Step};
+use baton::smtp::server::{Auth, Draft, Gate, Refusal, Rules, ServerSession, Step};
 use std::rc::Rc;
 
 /// The octets at the front of `content`, `replies` and `server` that are not input.
@@ -282,18 +282,24 @@ const PREFACE: &[u8] = b"\x01Received: by relay.test\r\n";
 struct Relay;
 
 impl Gate for Relay {
-    fn mail(&mut self, mail: &MailFrom) -> Result<(), Reply> {
+    fn mail(&mut self, mail: &MailFrom) -> Result<(), Refusal> {
         let full = mail.sender.as_str().starts_with("full@");
         let later = Reply::new(452, StatusCode::new(4, 3, 1), "later");
+        let later = Refusal::new(RejectTag::Busy, later);
         if full { Err(later) } else { Ok(()) }
     }
 
-    fn recipient(&mut self, address: Address) -> Result<Address, Reply> {
+    fn recipient(&mut self, address: Address) -> Result<Address, Refusal> {
         let refused = Reply::new(550, StatusCode::new(5, 4, 4), "no route");
+        let refused = Refusal::new(RejectTag::NoRoute, refused);
         if address.domain_key() == "bad.test" { Err(refused) } else { Ok(address) }
     }
 
     fn preface(&mut self, _: &Draft) -> Vec<u8> {
         PREFACE.to_vec()
+    }
+
+    fn refused(&mut self, _: RejectStage, _: &str, _: &str, refusal: &Refusal) {
+        assert!(refusal.reply.code >= 400);
     }
 }

@@ -5,12 +5,12 @@
 //! At every step the replies that wait stay within their bound, and so does the message.
 
 use super::script::{Check, Dialogue, GateRules, Key, Line};
-use baton::event::CloseReason;
+use baton::event::{CloseReason, RejectStage, RejectTag};
 use baton::limits::REPLY_BYTES_MAX;
 use baton::message::Address;
 use baton::smtp::command::{MailFrom, RcptTo};
 use baton::smtp::reply::{REPLY_SENT_OCTETS_MAX, Reply};
-use baton::smtp::server::{Draft, Gate, Login, Phase, ServerSession, Step, Transaction};
+use baton::smtp::server::{Draft, Gate, Login, Phase, Refusal, ServerSession, Step, Transaction};
 use baton::smtp::wording;
 use std::rc::Rc;
 
@@ -53,14 +53,14 @@ pub fn next_random(state: &mut u64) -> u64 {
 pub struct ScriptedGate(pub GateRules);
 
 impl Gate for ScriptedGate {
-    fn mail(&mut self, _: &MailFrom) -> Result<(), Reply> {
-        self.0.mail.clone().map_or(Ok(()), Err)
+    fn mail(&mut self, _: &MailFrom) -> Result<(), Refusal> {
+        self.0.mail.clone().map_or(Ok(()), |reply| Err(Refusal::new(RejectTag::Busy, reply)))
     }
 
-    fn recipient(&mut self, address: Address) -> Result<Address, Reply> {
+    fn recipient(&mut self, address: Address) -> Result<Address, Refusal> {
         let domain = address.domain_key();
         if let Some((_, refusal)) = self.0.recipients.iter().find(|(known, _)| *known == domain) {
-            return Err(refusal.clone());
+            return Err(Refusal::new(RejectTag::NoRoute, refusal.clone()));
         }
         match (&self.0.postmaster, domain.is_empty()) {
             (Some(target), true) => {
@@ -73,6 +73,10 @@ impl Gate for ScriptedGate {
 
     fn preface(&mut self, _: &Draft) -> Vec<u8> {
         PREFACE.to_vec()
+    }
+
+    fn refused(&mut self, _: RejectStage, _: &str, _: &str, refusal: &Refusal) {
+        assert!(refusal.reply.code >= 400);
     }
 }
 

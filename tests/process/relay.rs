@@ -153,7 +153,8 @@ impl<'a> Relay<'a> {
     /// One series of `/metrics`, named with its labels.
     pub fn metric(&self, series: &str) -> u64 {
         let text = self.get("/metrics");
-        let mut lines = text.lines().filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let mut lines =
+            text.lines().filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         let value = lines.next().unwrap_or_else(|| panic!("{series} is missing in\n{text}"));
         value.parse().unwrap_or_else(|error| panic!("{series} {value}: {error}"))
     }

@@ -66,12 +66,14 @@ impl Sink {
         let files = fs::read_dir(&self.kept).expect("a sink that keeps").flatten();
         let paths = files.map(|file| file.path());
         let whole = paths.filter(|path| path.extension().is_some_and(|ending| ending == "eml"));
-        whole.map(|path| {
-            let commands = fs::read_to_string(path.with_extension("env")).expect("written first");
-            let commands = commands.lines().map(str::to_owned).collect();
-            Kept { commands, content: fs::read(path).expect("a message") }
-        })
-        .collect()
+        whole
+            .map(|path| {
+                let commands =
+                    fs::read_to_string(path.with_extension("env")).expect("written first");
+                let commands = commands.lines().map(str::to_owned).collect();
+                Kept { commands, content: fs::read(path).expect("a message") }
+            })
+            .collect()
     }
 
     /// The message to this recipient, once it is there.
@@ -90,7 +92,9 @@ impl Kept {
     pub fn is_to(&self, recipient: &str) -> bool {
         let wanted = format!("RCPT TO:<{recipient}>");
         self.commands.iter().any(|command| {
-            command.strip_prefix(&wanted).is_some_and(|rest| matches!(rest.get(..1), None | Some(" ")))
+            command
+                .strip_prefix(&wanted)
+                .is_some_and(|rest| matches!(rest.get(..1), None | Some(" ")))
         })
     }
 

@@ -43,6 +43,32 @@ pub enum Security {
     Implicit,
 }
 
+impl Habits {
+    /// One message after the other, as fast as they are taken.
+    pub fn plain() -> Habits {
+        Habits {
+            pipelines: false,
+            chunks: None,
+            security: Security::Clear,
+            vanishes: 0,
+            pause: Duration::ZERO,
+            drips: false,
+        }
+    }
+
+    pub fn draw(random: &Random, vanishes: u64) -> Habits {
+        let securities = [Security::Clear, Security::StartTls, Security::Implicit];
+        Habits {
+            pipelines: random.permille(500),
+            chunks: random.permille(400).then(|| 1 + random.index(5)),
+            security: *random.pick(&securities),
+            vanishes,
+            pause: random.millis(200..10_000),
+            drips: random.permille(100),
+        }
+    }
+}
+
 pub struct Sender {
     pub executor: Executor,
     pub network: Network,

@@ -208,6 +208,8 @@ impl Committer {
         if synced {
             self.disk.sync();
         }
+        // Reads see it already; those who wait for it hear of it when the shard's thread wakes up.
+        self.executor.sleep(self.random.micros(0..500)).await;
         for Job { commit, bytes, answer } in jobs {
             self.waiting_bytes.set(self.waiting_bytes.get() - bytes);
             let (_, receipt) = commit.into_parts();

@@ -55,7 +55,6 @@ pub struct Recovered {
 /// A recipient group that waits, as it stands on disk.
 #[derive(Debug)]
 pub struct Waiting {
-    pub id: MessageId,
     pub due: Due,
     pub envelope: Envelope,
     pub body: Body,
@@ -75,6 +74,13 @@ pub struct Disk {
 impl Disk {
     pub fn syncs(&self) -> u64 {
         self.syncs.get()
+    }
+
+    /// Forgets everything, synced or not: for trying the oracle.
+    pub fn wipe(&self) {
+        self.current.borrow_mut().clear();
+        self.synced.borrow_mut().clear();
+        self.unsynced.borrow_mut().clear();
     }
 
     pub fn is_empty(&self) -> bool {
@@ -216,7 +222,7 @@ impl Disk {
             let due = decode_due(record).expect("a record of due");
             let found = self.load(key.id).expect("a message that can be read");
             let (envelope, body) = found.unwrap_or_else(|| panic!("{key:?} has no message"));
-            Waiting { id: key.id, due, envelope, body }
+            Waiting { due, envelope, body }
         })
         .collect()
     }

@@ -8,7 +8,6 @@ use super::mail::{Identity, field, fields};
 use super::pipe::Mark;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 
 /// What the relay said to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +35,9 @@ pub struct Submission {
 }
 
 /// A message that a remote server kept.
+#[derive(Clone)]
 pub struct Delivery {
     pub identity: Identity,
-    pub server: SocketAddr,
     pub sender: String,
     pub recipients: Vec<String>,
     pub message: Vec<u8>,
@@ -113,6 +112,13 @@ impl Ledger {
         let mut deliveries = self.deliveries.borrow_mut();
         deliveries.push(delivery);
         deliveries.len() - 1
+    }
+
+    /// Keeps a delivery once more, changed: for trying the oracle.
+    pub fn keep_again(&self, place: usize, change: impl FnOnce(&mut Delivery)) {
+        let mut again = self.deliveries.borrow()[place].clone();
+        change(&mut again);
+        self.keep(again);
     }
 
     /// The final reply of a delivery was sent; it ends at `mark`.

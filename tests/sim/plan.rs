@@ -27,8 +27,8 @@ pub struct Plan {
     pub disk: DiskFaults,
     /// Of a thousand looks, so many begin a time of low disk.
     pub low_disk: u64,
-    /// See [`super::manners::Manners::draw`]; 0 is a server without faults.
-    pub badness: u64,
+    /// See [`super::manners::Manners::draw`]; without it all servers are good and offer everything.
+    pub badness: Option<u64>,
     /// Of a thousand looks at a server, so many find it out of reach.
     pub outages: u64,
     pub crashes: u32,
@@ -70,7 +70,7 @@ impl Plan {
             weather: Weather::fine(),
             disk: DiskFaults::none(),
             low_disk: 0,
-            badness: 0,
+            badness: None,
             outages: 0,
             crashes: 0,
             clock_steps: 0,
@@ -119,7 +119,7 @@ impl Plan {
                 unreadable: share(50),
             },
             low_disk: share(100),
-            badness: share(250),
+            badness: Some(share(250)),
             outages: share(200),
             crashes: share(8) as u32,
             clock_steps: share(100),

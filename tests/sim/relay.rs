@@ -17,7 +17,6 @@ use super::world::{Parts, SimWorld};
 use baton::accept::Admission;
 use baton::config::Config;
 use baton::shard::{Place, Shard, Snapshot};
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
@@ -104,11 +103,6 @@ impl Relay {
 
     pub fn committer(&self) -> &Committer {
         &self.committer
-    }
-
-    /// Where the relay's connections come from.
-    pub fn address(&self) -> IpAddr {
-        self.ground.config.listeners[0].address.ip()
     }
 
     /// Nothing is under way in any shard or on its way to the disk.

@@ -263,7 +263,6 @@ impl Session {
         let message = std::mem::take(&mut self.content);
         let delivery = Delivery {
             identity: identify(&message),
-            server: self.server.address,
             sender: self.sender.take().expect("a sender"),
             recipients: std::mem::take(&mut self.recipients),
             message,

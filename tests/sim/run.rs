@@ -21,7 +21,7 @@ use super::plan::{ACCOUNT, DOMAINS, LISTENERS, Plan, servers};
 use super::random::Random;
 use super::relay::{Ground, Machine, Relay};
 use super::remote::Server;
-use baton::config::Config;
+use baton::config::{Config, Via};
 use baton::time::Moment;
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -67,7 +67,8 @@ impl Simulation {
             .into_iter()
             .map(|address| {
                 let own = random.fork(&format!("server {address}"));
-                let manners = Manners::draw(&own, plan.badness);
+                let bad = plan.badness.map(|badness| Manners::draw(&own, badness));
+                let manners = bad.unwrap_or_else(Manners::good);
                 Server::new(address, executor.clone(), own, ledger.clone(), manners)
             })
             .collect();
@@ -107,7 +108,10 @@ impl Simulation {
             // Early crashes find races of starting, late ones find a queue.
             let steps = self.random.below(0..1 << self.random.below(4..17));
             self.go_for_steps(steps);
-            self.crash();
+            match self.random.permille(250) {
+                true => self.stop(),
+                false => self.crash(),
+            }
             let down = self.random.millis(0..5_000);
             self.go_for(down);
             self.start();
@@ -149,20 +153,21 @@ impl Simulation {
         Oracle::new(&self.ground, &self.ledger).after_crash();
     }
 
+    /// Ends the relay as SIGTERM does: what is under way has its time of grace, what is committed is synced.
+    pub fn stop(&mut self) {
+        self.relay().stop();
+        let grace = self.now().after(self.ground.config.shutdown_grace);
+        while self.now() < grace && !self.relay().is_idle() && self.step() {}
+        self.go_until("the last commit", Duration::from_secs(60), |sim| {
+            sim.relay().committer().is_idle()
+        });
+        self.ground.disk.sync();
+        self.crash_by(Crash::Killed);
+    }
+
     fn add_senders(&mut self) {
         for _ in 0..self.plan.senders {
-            let habits = Habits {
-                pipelines: self.random.permille(500),
-                chunks: self.random.permille(400).then(|| 1 + self.random.index(5)),
-                security: *self.random.pick(&[
-                    Security::Clear,
-                    Security::StartTls,
-                    Security::Implicit,
-                ]),
-                vanishes: self.plan.vanishes,
-                pause: self.random.millis(200..10_000),
-                drips: self.random.permille(100),
-            };
+            let habits = Habits::draw(&self.random, self.plan.vanishes);
             let mails = self.mails(self.plan.mails_per_sender);
             self.add_sender(habits, mails);
         }
@@ -171,6 +176,23 @@ impl Simulation {
     /// Draws messages as the plan has them.
     pub fn mails(&mut self, count: u32) -> Vec<Mail> {
         (0..count).map(|_| self.mail()).collect()
+    }
+
+    /// Messages with one recipient each, all in `domain`.
+    pub fn mails_to(&mut self, domain: &str, count: u32) -> Vec<Mail> {
+        let mut mails = self.mails(count);
+        for mail in &mut mails {
+            mail.recipients = vec![format!("r{}@{domain}", mail.serial)];
+        }
+        mails
+    }
+
+    /// The only server of `domain`.
+    pub fn server_of(&self, domain: &str) -> &Server {
+        let (_, route) = self.ground.config.route(domain).expect("a route");
+        let Via::Hosts(hosts) = &route.via else { panic!("{domain} has no hosts") };
+        let server = self.servers.iter().find(|server| hosts == &[server.address]);
+        server.expect("a server of its own")
     }
 
     fn mail(&mut self) -> Mail {
@@ -282,14 +304,18 @@ impl Simulation {
         self.next_stir = self.now().after(STIR);
         let (random, plan) = (&self.random, &self.plan);
         for server in &self.servers {
-            if plan.badness > 0 && random.permille(200) {
-                server.set_manners(Manners::draw(random, plan.badness));
+            if let Some(badness) = plan.badness
+                && random.permille(200)
+            {
+                server.set_manners(Manners::draw(random, badness));
             }
-            let reach = match random.permille(plan.outages) {
-                true => *random.pick(&[Reach::Refusing, Reach::Silent]),
-                false => Reach::Open,
-            };
-            self.ground.network.set_reach(server.address, reach);
+            if plan.outages > 0 {
+                let reach = match random.permille(plan.outages) {
+                    true => *random.pick(&[Reach::Refusing, Reach::Silent]),
+                    false => Reach::Open,
+                };
+                self.ground.network.set_reach(server.address, reach);
+            }
         }
         if let Some(relay) = &self.relay {
             relay.committer().set_low_disk(random.permille(plan.low_disk));
@@ -307,11 +333,14 @@ impl Simulation {
     /// Ends all faults.
     pub fn calm(&mut self) {
         self.plan.disk = DiskFaults::none();
-        (self.plan.low_disk, self.plan.badness, self.plan.outages) = (0, 0, 0);
+        (self.plan.low_disk, self.plan.badness, self.plan.outages) = (0, None, 0);
         (self.plan.clock_steps, self.plan.weather) = (0, Weather::fine());
         self.over.set(true);
         self.ground.network.set_weather(Weather::fine());
-        self.servers.iter().for_each(|server| server.set_manners(Manners::good()));
+        for server in &self.servers {
+            server.set_manners(Manners::good());
+            self.ground.network.set_reach(server.address, Reach::Open);
+        }
         self.relay().committer().set_faults(DiskFaults::none());
         self.stir();
     }
