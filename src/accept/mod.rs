@@ -3,7 +3,7 @@
 //! Counts sessions, in all and per address, against their bounds. One [`Admission`] serves all
 //! shards: the kernel spreads one peer's connections over them, so a bound per shard would be none.
 //! It is asked twice in a session's life, so a mutex around it costs nothing.
-//! Whether the peer may *relay* is not decided here but at MAIL (`smtp/server.rs`).
+//! Whether the peer may *relay* is not decided here but at MAIL (`smtp/server/`).
 
 pub mod proxy;
 

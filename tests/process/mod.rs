@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `child` | any program: found or named with its Debian package, its lines read, killed on drop |
 //! | `relay` | `baton run` with a configuration of the test, its metrics, queue and event log |
+//! | `ledger` | what `baton-load send` was answered, and the balance |
 //! | `sink` | `baton-load sink`, and what it kept of the messages |
 //! | `talk` | nothing: a conversation with a server, a line at a time |
 //!
@@ -12,13 +13,15 @@
 //! A wait ends with what is waited for. [`PATIENCE`] only turns one that would never end into a failure.
 
 mod child;
+mod ledger;
 mod relay;
 mod sink;
 mod talk;
 
 pub use child::{Child, Ear, baton_load, program, succeed};
+pub use ledger::Ledger;
 pub use relay::{Relay, Settings};
-pub use sink::{Kept, Sink, body_with_everything};
+pub use sink::{Sink, body_with_everything};
 pub use talk::Talk;
 
 use std::fs;

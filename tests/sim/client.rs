@@ -1,9 +1,10 @@
 //! A sender: hands its messages to the relay and comes back until each has a final answer.
 //!
-//! Every try is a submission of its own in the [`Ledger`], and what is known about it is written down
-//! at the moment it becomes true: `Unknown` before the last octet leaves, `Accepted` when the 250
-//! is read. Senders differ in [`Habits`]: pipelined or not, DATA or BDAT, in clear, under STARTTLS or
-//! from the first octet, with a password or as a declared peer, and in how often they vanish.
+//! Every try is a submission of its own in the [`Ledger`], and what is known about it is written
+//! down at the moment it becomes true: `Unknown` before the last octet leaves, `Accepted` when the
+//! 250 is read. Senders differ in [`Habits`]: pipelined or not, DATA or BDAT, in clear, under
+//! STARTTLS or from the first octet, with a password or as a declared peer, and in how often they
+//! vanish.
 
 use super::executor::{Executor, OUTSIDE};
 use super::ledger::{Answer, Ledger, Submission};
@@ -170,6 +171,7 @@ impl Sender {
         let content = mail.content(attempt);
         let submission = Submission {
             sender: mail.sender.clone(),
+            notify: mail.notify,
             recipients: Vec::new(),
             content: content.clone(),
             answer: Answer::Cut,
@@ -205,8 +207,8 @@ impl Sender {
         }
     }
 
-    /// MAIL and the RCPTs, and DATA when it comes to that. Continues with the recipients that were taken and the
-    /// number of those that were not.
+    /// MAIL and the RCPTs, and DATA when it comes to that. Continues with the recipients that were
+    /// taken and the number of those that were not.
     async fn envelope(
         &self,
         wire: &mut Wire,
@@ -216,7 +218,8 @@ impl Sender {
         let sender = mail.sender.as_deref().unwrap_or("");
         let body = if mail.eight_bit { " BODY=8BITMIME" } else { "" };
         let mut lines = vec![format!("MAIL FROM:<{sender}>{body}")];
-        lines.extend(mail.recipients.iter().map(|to| format!("RCPT TO:<{to}>")));
+        let notify = mail.notify.parameter();
+        lines.extend(mail.recipients.iter().map(|to| format!("RCPT TO:<{to}>{notify}")));
         if self.habits.chunks.is_none() {
             lines.push("DATA".into());
         }

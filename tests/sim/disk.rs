@@ -1,10 +1,10 @@
 //! The simulated disk: column families as sorted maps, and a log that remembers what was synced.
 //!
-//! A batch is a list of writes made by the same translation that the real store runs. It is first on its way
-//! (in the log, invisible to reads), then written (visible), then synced. A process that is
-//! killed loses at most the batch on its way; a machine that loses its power keeps what was
-//! synced and any first part of what was not, batch by batch, as a write-ahead log does.
-//! Nothing else is ever lost, reordered or torn.
+//! A batch is a list of writes made by the same translation that the real store runs. It is first
+//! on its way (in the log, invisible to reads), then written (visible), then synced. A process that
+//! is killed loses at most the batch on its way; a machine that loses its power keeps what was
+//! synced and any first part of what was not, batch by batch, as a write-ahead log does. Nothing
+//! else is ever lost, reordered or torn.
 
 use super::random::Random;
 use baton::message::{BODY_VERSION, Body, Envelope, MessageId};
@@ -104,9 +104,8 @@ impl Disk {
     pub fn begin(&self, commits: &[&Commit]) {
         let current = self.current.borrow();
         let mut batch = Batch::default();
-        let mut read = |family, key: &[u8]| {
-            Ok::<_, Infallible>(current.get(&(family, key.to_vec())).cloned())
-        };
+        let mut read =
+            |family, key: &[u8]| Ok::<_, Infallible>(current.get(&(family, key.to_vec())).cloned());
         let mut write = |write: Write<'_>| match write {
             Write::Put { family, key, value } => {
                 batch.0.push((family, key.to_vec(), Some(value.to_vec())));

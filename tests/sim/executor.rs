@@ -1,9 +1,9 @@
 //! Tasks and time of a simulation: one thread, virtual time, and every choice from the seed.
 //!
-//! Each step polls one task, picked at random among those that can run, so that an order of events which
-//! a real machine shows once a year is as likely as any other. When none can run, time jumps to
-//! the next timer; no test waits for a clock. Now and then a task is polled without reason, which
-//! the contract of `Future` allows and a real executor rarely does.
+//! Each step polls one task, picked at random among those that can run, so that an order of events
+//! which a real machine shows once a year is as likely as any other. When none can run, time jumps
+//! to the next timer; no test waits for a clock. Now and then a task is polled without reason,
+//! which the contract of `Future` allows and a real executor rarely does.
 //!
 //! Tasks belong to a [`Group`]: a crash ends a group between two polls of any of its tasks.
 //! A panic ends its task alone and is kept for whoever drives the run.

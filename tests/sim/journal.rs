@@ -1,7 +1,7 @@
 //! What the relay said of itself: its events, as values for the oracle and as lines to compare.
 //!
-//! The lines are those that the real relay would log, with the wall clock and the shard; two runs of one
-//! seed must give the same ones, or something in the relay depends on more than its world.
+//! The lines are those that the real relay would log, with the wall clock and the shard; two runs
+//! of one seed must give the same ones, or something in the relay depends on more than its world.
 
 use super::executor::Group;
 use baton::event::Event;

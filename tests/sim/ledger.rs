@@ -1,10 +1,10 @@
 //! What the outside saw: every submission with its answer, every delivery with its circumstances.
 //!
-//! The senders and the remote servers write, the oracle reads. Nothing in it comes from the relay's own
-//! account of itself.
+//! The senders and the remote servers write, the oracle reads. Nothing in it comes from the relay's
+//! own account of itself.
 
 use super::executor::Group;
-use super::mail::{Identity, field, fields};
+use super::mail::{Identity, Notify, field, fields};
 use super::pipe::Mark;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +26,7 @@ pub enum Answer {
 pub struct Submission {
     /// `None` is the null path.
     pub sender: Option<String>,
+    pub notify: Notify,
     /// Those whose RCPT was answered 250.
     pub recipients: Vec<String>,
     pub content: Vec<u8>,
@@ -41,6 +42,8 @@ pub struct Delivery {
     pub sender: String,
     pub recipients: Vec<String>,
     pub message: Vec<u8>,
+    /// The server tells of success itself.
+    pub offers_dsn: bool,
     /// The life of the relay that opened the connection.
     pub life: Group,
     /// Behind the final reply; `None` when none was sent.
@@ -58,9 +61,17 @@ impl Delivery {
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    Failed,
+    /// Delivered to a server that does not tell of success.
+    Relayed,
+}
+
 /// A notice that a sender's server kept, read.
 #[derive(Debug)]
 pub struct NoticeRead {
+    pub news: News,
     /// The submission that it is about.
     pub token: String,
     pub recipients: Vec<String>,
@@ -75,11 +86,18 @@ impl NoticeRead {
         let token = token.unwrap_or_else(|| panic!("a notice about nothing:\n{text}")).to_owned();
         let recipients = fields(&text, "Final-Recipient").filter_map(|value| value.split_once(';'));
         let recipients = recipients.map(|(_, address)| address.trim().to_owned()).collect();
-        NoticeRead { token, recipients }
+        let news = match field(&text, "Action") {
+            Some("failed") => News::Failed,
+            Some("relayed") => News::Relayed,
+            other => panic!("news of {other:?}:\n{text}"),
+        };
+        NoticeRead { news, token, recipients }
     }
 
-    pub fn tells(&self, token: &str, recipient: &str) -> bool {
-        self.token == token && self.recipients.iter().any(|told| told == recipient)
+    pub fn tells(&self, news: News, token: &str, recipient: &str) -> bool {
+        self.news == news
+            && self.token == token
+            && self.recipients.iter().any(|told| told == recipient)
     }
 }
 
@@ -160,12 +178,12 @@ impl Ledger {
         notices.collect()
     }
 
-    /// After a crash: deliveries whose recipients wait on disk again. `waiting` is told by the disk.
+    /// After a crash: deliveries whose recipients wait on disk again. `waiting` is told by the
+    /// disk.
     pub fn forget(&self, waiting: &BTreeSet<(Identity, String)>) {
         for delivery in &*self.deliveries.borrow() {
-            let again = |to: &&String| {
-                waiting.contains(&(delivery.identity.clone(), (*to).clone()))
-            };
+            let again =
+                |to: &&String| waiting.contains(&(delivery.identity.clone(), (*to).clone()));
             let again: Vec<_> = delivery.recipients.iter().filter(again).cloned().collect();
             delivery.forgotten.borrow_mut().extend(again);
         }

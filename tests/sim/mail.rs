@@ -1,7 +1,7 @@
 //! Messages of the simulated senders, and how to tell them apart wherever they turn up.
 //!
-//! Every *submission* has a token of its own, `serial.try`, in a header field: when a message is sent
-//! a second time because the reply was lost, the oracle must know which of the two arrived. A
+//! Every *submission* has a token of its own, `serial.try`, in a header field: when a message is
+//! sent a second time because the reply was lost, the oracle must know which of the two arrived. A
 //! notice is named by its Message-ID; the token in the header it returns says what it is about.
 
 use super::random::Random;
@@ -15,7 +15,35 @@ pub struct Mail {
     pub sender: Option<String>,
     pub recipients: Vec<String>,
     pub eight_bit: bool,
+    pub notify: Notify,
     text: Vec<u8>,
+}
+
+/// What the sender wants to hear of (RFC 3461 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notify {
+    /// Without the parameter: of failure.
+    Usual,
+    Never,
+    AlsoSuccess,
+}
+
+impl Notify {
+    pub fn draw(random: &Random, share: u64) -> Notify {
+        match random.permille(share) {
+            true => *random.pick(&[Notify::Never, Notify::AlsoSuccess]),
+            false => Notify::Usual,
+        }
+    }
+
+    /// The parameter of RCPT.
+    pub fn parameter(self) -> &'static str {
+        match self {
+            Notify::Usual => "",
+            Notify::Never => " NOTIFY=NEVER",
+            Notify::AlsoSuccess => " NOTIFY=SUCCESS,FAILURE",
+        }
+    }
 }
 
 /// What a message on disk or in a mailbox is.
@@ -41,12 +69,13 @@ impl Mail {
         serial: u32,
         sender: Option<String>,
         recipients: Vec<String>,
+        notify: Notify,
         bytes: u64,
         random: &Random,
     ) -> Mail {
         let eight_bit = random.permille(200);
         let text = text(bytes as usize, eight_bit, random);
-        Mail { serial, sender, recipients, eight_bit, text }
+        Mail { serial, sender, recipients, eight_bit, notify, text }
     }
 
     pub fn token(&self, attempt: u32) -> String {

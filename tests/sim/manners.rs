@@ -1,7 +1,7 @@
 //! The personality of a simulated remote server: what it offers, and what it does wrong how often.
 //!
-//! Shares are of a thousand and are rolled anew at each occasion. A personality is drawn from a *badness*,
-//! fault by fault with an even chance each, so that every run meets a different mix
+//! Shares are of a thousand and are rolled anew at each occasion. A personality is drawn from a
+//! *badness*, fault by fault with an even chance each, so that every run meets a different mix
 //! instead of a little of everything.
 
 use super::random::Random;

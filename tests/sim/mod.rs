@@ -1,8 +1,8 @@
 //! Do we lose, duplicate or stall? The drivers that ship, in a simulated world.
 //!
-//! `baton::shard` runs here unchanged, on a [`world`] with a virtual clock, seeded chance, a disk that loses
-//! what was not synced and an internet of misbehaving servers. Everything that happens follows
-//! from the seed, so a failure is replayed with `BATON_SIM_SEED=S make test`.
+//! `baton::shard` runs here unchanged, on a [`world`] with a virtual clock, seeded chance, a disk
+//! that loses what was not synced and an internet of misbehaving servers. Everything that happens
+//! follows from the seed, so a failure is replayed with `BATON_SIM_SEED=S make test`.
 //!
 //! | part | files |
 //! |---|---|

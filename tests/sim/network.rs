@@ -1,8 +1,9 @@
 //! The simulated internet: addresses, listeners, connections, and the weather they live in.
 //!
-//! A connection is two [`Pipe`]s. It may be refused, never answered, reset after so many octets, cut up
-//! into pieces of any size; how often is the [`Weather`], which the plan of a run sets and the
-//! liveness phase clears. Streams remember which [`Group`] owns them, so that a crash takes them along.
+//! A connection is two [`Pipe`]s. It may be refused, never answered, reset after so many octets,
+//! cut up into pieces of any size; how often is the [`Weather`], which the plan of a run sets and
+//! the liveness phase clears. Streams remember which [`Group`] owns them, so that a crash takes
+//! them along.
 //!
 //! There is no TLS: a handshake is eight octets each way and then a flag. It reads them from the
 //! stream itself, so a server that had read ahead of its STARTTLS reply would miss them and fail.
@@ -124,7 +125,12 @@ impl Network {
     }
 
     /// Opens a connection for a task of `group`.
-    pub async fn connect(&self, group: Group, from: IpAddr, to: SocketAddr) -> io::Result<SimStream> {
+    pub async fn connect(
+        &self,
+        group: Group,
+        from: IpAddr,
+        to: SocketAddr,
+    ) -> io::Result<SimStream> {
         let net = &self.0;
         let latency = net.weather.borrow().latency_micros.clone();
         net.executor.sleep(net.random.micros(latency)).await;

@@ -1,15 +1,15 @@
 //! The judge: compares what the outside saw with what the relay may do.
 //!
 //! The promise (DESIGN 1): what was answered 250 is delivered, or bounced with a notice, or queued;
-//! nothing else is delivered; nothing is delivered twice but for what was in flight. A second delivery is
-//! excused only when the relay never read the final reply to the first, or when a crash put
-//! the recipient back into the queue, which is read from the disk itself. So there is no
+//! nothing else is delivered; nothing is delivered twice but for what was in flight. A second
+//! delivery is excused only when the relay never read the final reply to the first, or when a crash
+//! put the recipient back into the queue, which is read from the disk itself. So there is no
 //! tolerance in here for "about" the time of a crash.
 
 use super::disk::Disk;
 use super::journal::Entry;
-use super::ledger::{Answer, Delivery, Ledger, NoticeRead, Submission};
-use super::mail::{Identity, below_received, identify};
+use super::ledger::{Answer, Delivery, Ledger, News, NoticeRead, Submission};
+use super::mail::{Identity, Notify, below_received, identify};
 use super::relay::Ground;
 use baton::event::Event;
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,6 +71,7 @@ impl<'a> Oracle<'a> {
         self.check_nothing_is_lost();
         self.check_nothing_is_made_up();
         self.check_nothing_is_doubled();
+        self.check_success_is_told();
         self.check_attempts();
         if clock == WallClock::Steady {
             self.check_ids();
@@ -101,41 +102,66 @@ impl<'a> Oracle<'a> {
                 let place = (Identity::Message(token.clone()), to.clone());
                 let settled = reached.contains(&place)
                     || self.waiting.contains(&place)
-                    || self.is_told(token, to)
+                    || self.is_told(News::Failed, token, to)
                     || self.is_dropped(submission, to);
                 if !settled {
-                    self.problems.push(format!("LOST: {token} to {to}, queued as {:?}", submission.id));
+                    self.problems
+                        .push(format!("LOST: {token} to {to}, queued as {:?}", submission.id));
                 }
             }
         }
     }
 
     /// A notice about it reached the sender, or waits.
-    fn is_told(&self, token: &str, to: &str) -> bool {
+    fn is_told(&self, news: News, token: &str, to: &str) -> bool {
         let mut notices = self.notices.values().chain(&self.notices_waiting);
-        notices.any(|notice| notice.tells(token, to))
+        notices.any(|notice| notice.tells(news, token, to))
     }
 
     /// It bounced, and there was nobody to tell, or the notice itself could not be delivered.
     fn is_dropped(&self, submission: &Submission, to: &str) -> bool {
         let id = submission.id.as_deref().expect("accepted with an id");
-        let entries = self.ground.journal.entries();
-        let bounced = |of: &str, to: Option<&str>| {
-            entries.iter().any(|entry| match &entry.event {
-                Event::RecipientBounced { id, recipient, .. } => {
-                    id.to_string() == of && to.is_none_or(|to| to == recipient.as_str())
-                }
-                _ => false,
-            })
-        };
-        let mut notices = entries.iter().filter_map(|entry| match &entry.event {
-            Event::NoticeQueued { id: notice, about, .. } if about.to_string() == id => {
-                Some(notice.to_string())
+        let nobody = submission.sender.is_none() || submission.notify == Notify::Never;
+        self.has_bounced(id, Some(to)) && (nobody || self.is_notice_dropped(id))
+    }
+
+    fn has_bounced(&self, of: &str, to: Option<&str>) -> bool {
+        self.ground.journal.entries().iter().any(|entry| match &entry.event {
+            Event::RecipientBounced { id, recipient, .. } => {
+                id.to_string() == of && to.is_none_or(|to| to == recipient.as_str())
             }
-            _ => None,
+            _ => false,
+        })
+    }
+
+    /// A notice about message `id` could not be delivered.
+    fn is_notice_dropped(&self, id: &str) -> bool {
+        self.ground.journal.entries().iter().any(|entry| match &entry.event {
+            Event::NoticeQueued { id: notice, about, .. } => {
+                about.to_string() == id && self.has_bounced(&notice.to_string(), None)
+            }
+            _ => false,
+        })
+    }
+
+    /// Success is told of when it was asked for and the next server does not.
+    fn check_success_is_told(&mut self) {
+        let mut problems = Vec::new();
+        self.ledger.with_deliveries(|deliveries| {
+            for delivery in deliveries.iter().filter(|delivery| !delivery.offers_dsn) {
+                let Identity::Message(token) = &delivery.identity else { continue };
+                let Some(submission) = self.submissions.get(token) else { continue };
+                let asked = submission.notify == Notify::AlsoSuccess && submission.sender.is_some();
+                let Some(id) = submission.id.as_deref().filter(|_| asked) else { continue };
+                let sure = |to: &&String| !delivery.is_excused(to);
+                for to in delivery.recipients.iter().filter(sure) {
+                    if !self.is_told(News::Relayed, token, to) && !self.is_notice_dropped(id) {
+                        problems.push(format!("{token} to {to}: nobody was told of success"));
+                    }
+                }
+            }
         });
-        let nobody = submission.sender.is_none();
-        bounced(id, Some(to)) && (nobody || notices.any(|notice| bounced(&notice, None)))
+        self.problems.extend(problems);
     }
 
     /// Every delivery is of a submission that the relay may have, unchanged, to those it was for.
@@ -145,7 +171,9 @@ impl<'a> Oracle<'a> {
         self.ledger.with_deliveries(|deliveries| {
             for delivery in deliveries {
                 match &delivery.identity {
-                    Identity::Message(token) => check_message(delivery, token, submissions, problems),
+                    Identity::Message(token) => {
+                        check_message(delivery, token, submissions, problems)
+                    }
                     Identity::Notice(_) if delivery.sender.is_empty() => {}
                     Identity::Notice(id) => problems.push(format!("notice {id} has a sender")),
                 }
@@ -158,6 +186,13 @@ impl<'a> Oracle<'a> {
                         if !submission.recipients.contains(to) {
                             problems.push(format!("{id} tells of {to}, who was not asked for"));
                         }
+                        let wanted = match notice.news {
+                            News::Failed => submission.notify != Notify::Never,
+                            News::Relayed => submission.notify == Notify::AlsoSuccess,
+                        };
+                        if !wanted {
+                            problems.push(format!("{id}: nobody wanted to hear {notice:?}"));
+                        }
                     }
                 }
                 Some(_) => problems.push(format!("{id}: a notice for a null sender")),
@@ -169,7 +204,7 @@ impl<'a> Oracle<'a> {
     /// Per recipient at most one end that is not excused; and none after it.
     fn check_nothing_is_doubled(&mut self) {
         let mut told: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-        for notice in self.notices.values() {
+        for notice in self.notices.values().filter(|notice| notice.news == News::Failed) {
             for to in &notice.recipients {
                 *told.entry((&notice.token, to)).or_default() += 1;
             }
@@ -204,8 +239,8 @@ impl<'a> Oracle<'a> {
         });
     }
 
-    /// No id twice. A clock that is set back while the relay is down may give one again whose message
-    /// is long gone.
+    /// No id twice. A clock that is set back while the relay is down may give one again whose
+    /// message is long gone.
     fn check_ids(&mut self) {
         let mut seen = BTreeMap::new();
         for (token, submission) in &self.submissions {
@@ -216,22 +251,21 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    /// Attempts are counted without gaps, pauses grow as configured, and time runs out when it does.
+    /// Attempts are counted without gaps, pauses grow as configured, and time runs out when it
+    /// does.
     fn check_attempts(&mut self) {
         let mut attempts: BTreeMap<(String, String), (u16, u32)> = BTreeMap::new();
         for entry in &*self.ground.journal.entries() {
-            match &entry.event {
-                Event::RecipientDeferred { id, recipient, attempts: count, .. } => {
-                    let of = (id.to_string(), recipient.to_string());
-                    let before = attempts.insert(of, (*count, entry.life));
-                    let expected = before.map_or(1, |(before, _)| before + 1);
-                    let crashed = before.is_none_or(|(_, life)| life != entry.life);
-                    if *count > expected || *count < expected && !crashed {
-                        let words = format!("attempt {count} of {id} follows {before:?}");
-                        self.problems.push(words);
-                    }
-                }
-                _ => {}
+            let Event::RecipientDeferred { id, recipient, attempts: count, .. } = &entry.event
+            else {
+                continue;
+            };
+            let of = (id.to_string(), recipient.to_string());
+            let before = attempts.insert(of, (*count, entry.life));
+            let expected = before.map_or(1, |(before, _)| before + 1);
+            let crashed = before.is_some_and(|(_, life)| life != entry.life);
+            if *count > expected || *count < expected && !crashed {
+                self.problems.push(format!("attempt {count} of {id} follows {before:?}"));
             }
         }
     }
@@ -247,8 +281,8 @@ impl<'a> Oracle<'a> {
 
     fn wrong_pause(&self, entry: &Entry) -> Option<String> {
         let delivery = &self.ground.config.delivery;
-        // An event may be written when its commit is done, which is a little later.
-        let slack = Duration::from_secs(6);
+        // An id is made when the data begins, and a slow sender takes its time.
+        let slack = Duration::from_secs(60);
         match &entry.event {
             Event::RecipientDeferred { id, attempts, next, .. } => {
                 let doublings = u32::from(attempts.saturating_sub(1)).min(20);
@@ -256,8 +290,7 @@ impl<'a> Oracle<'a> {
                 let middle = middle.min(delivery.retry_max);
                 let expires = id.stamp().after(delivery.expire_after);
                 let latest = entry.at.after(middle * 5 / 4);
-                let early = next.after(slack) < entry.at.after(middle * 3 / 4)
-                    && next.after(slack) < expires;
+                let early = *next < entry.at.after(middle * 3 / 4) && *next < expires;
                 let late = *next > latest || *next > expires.after(slack);
                 (early || late).then(|| {
                     format!("{id} after attempt {attempts} at {}: next at {next}", entry.at)

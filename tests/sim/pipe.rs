@@ -1,9 +1,9 @@
 //! One direction of a simulated connection: octets on their way, and what can happen to them.
 //!
-//! A pipe holds a bounded number of octets, in segments that arrive in order after a latency of their own.
-//! Reads return arbitrary pieces, writes take arbitrary pieces: nothing may rely on where a
-//! segment ends. Octets are counted at both ends, so that a test can tell whether the other side
-//! has read a reply ([`Mark`]), which decides whether a second delivery is a mistake.
+//! A pipe holds a bounded number of octets, in segments that arrive in order after a latency of
+//! their own. Reads return arbitrary pieces, writes take arbitrary pieces: nothing may rely on
+//! where a segment ends. Octets are counted at both ends, so that a test can tell whether the other
+//! side has read a reply ([`Mark`]), which decides whether a second delivery is a mistake.
 
 use super::executor::Executor;
 use super::random::Random;

@@ -1,8 +1,9 @@
 //! What a run is made of: how many actors, and which faults how often.
 //!
-//! A plan is drawn from the seed, each kind of fault on with an even chance and of any strength: a run
-//! with a few faults reaches further than one with all of them. It also writes the configuration
-//! text that the relay is given, with waits short enough that a run is minutes of virtual time.
+//! A plan is drawn from the seed, each kind of fault on with an even chance and of any strength: a
+//! run with a few faults reaches further than one with all of them. It also writes the
+//! configuration text that the relay is given, with waits short enough that a run is minutes of
+//! virtual time.
 
 use super::committer::DiskFaults;
 use super::network::Weather;
@@ -17,9 +18,13 @@ pub struct Plan {
     pub senders: u32,
     pub mails_per_sender: u32,
     pub mail_bytes_max: u64,
+    /// How many of [`DOMAINS`] are written to.
+    pub domains: usize,
     pub recipients_max: u64,
     /// Of a thousand messages, so many have the null path.
     pub null_senders: u64,
+    /// Of a thousand messages, so many say when their sender wants to hear.
+    pub notifies: u64,
     pub vanishes: u64,
     pub nuisances: u32,
     pub shards_max: u64,
@@ -62,8 +67,10 @@ impl Plan {
             senders: 4,
             mails_per_sender: 10,
             mail_bytes_max: 20_000,
+            domains: DOMAINS.len(),
             recipients_max: 4,
             null_senders: 0,
+            notifies: 0,
             vanishes: 0,
             nuisances: 0,
             shards_max: 2,
@@ -96,10 +103,12 @@ impl Plan {
         let latency_max = *random.pick(&[500, 5_000, 50_000, 300_000]);
         Plan {
             senders: random.below(1..7) as u32,
-            mails_per_sender: random.below(1..13) as u32,
+            mails_per_sender: random.below(1..*random.pick(&[5, 15, 40])) as u32,
+            domains: 1 + random.index(DOMAINS.len()),
             mail_bytes_max: *random.pick(&[300, 3_000, 30_000, 60_000]),
             recipients_max: random.below(1..8),
             null_senders: share(300),
+            notifies: share(500),
             vanishes: share(200),
             nuisances: share(3) as u32,
             shards_max: random.below(1..4),
@@ -153,8 +162,15 @@ pub const ROUTES: [(&str, &[&str]); 5] = [
 ];
 
 /// Domains to send to; the senders themselves live in the first.
-pub const DOMAINS: [&str; 7] =
-    ["home.test", "one.test", "two.test", "three.test", "a.many.test", "b.many.test", "c.many.test"];
+pub const DOMAINS: [&str; 7] = [
+    "home.test",
+    "one.test",
+    "two.test",
+    "three.test",
+    "a.many.test",
+    "b.many.test",
+    "c.many.test",
+];
 
 /// Who logs in.
 pub const ACCOUNT: &str = "acme";

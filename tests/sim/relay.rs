@@ -1,8 +1,8 @@
 //! One life of the relay under test: its shards, its committer, its listeners; and its ends.
 //!
 //! Wires the shipping drivers as the real start-up does: recovery fills a `Schedule` per shard, one
-//! admission counter serves all, connections are spread over the shards. The number of shards may differ
-//! from life to life, as it does when an operator changes it.
+//! admission counter serves all, connections are spread over the shards. The number of shards may
+//! differ from life to life, as it does when an operator changes it.
 //!
 //! Memory is looked at from outside, through the same numbers that the gauges show.
 
@@ -16,6 +16,7 @@ use super::random::Random;
 use super::world::{Parts, SimWorld};
 use baton::accept::Admission;
 use baton::config::Config;
+use baton::limits::PAGE_ENTRIES_MAX;
 use baton::shard::{Place, Shard, Snapshot};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -148,8 +149,9 @@ impl Relay {
         let finishing = inbound * (2 * config.limits.message_bytes_max + 8 * 1024);
         let inflight_max = config.memory.inflight_bytes_max + finishing;
         assert!(inflight <= inflight_max, "{inflight} octets in memory, {inflight_max} allowed");
-        let sessions: u64 = self.snapshots().map(|snapshot| snapshot.outbound_sessions).sum();
-        let ready_max = u64::from(config.memory.ready_max) + sessions;
+        // Each shard may read one page when it has room for one entry.
+        let pages = (self.shards.len() * PAGE_ENTRIES_MAX) as u64;
+        let ready_max = u64::from(config.memory.ready_max) + pages;
         assert!(ready <= ready_max, "{ready} entries in memory, {ready_max} allowed");
         let sessions_max = u64::from(config.limits.sessions_max);
         assert!(inbound <= sessions_max + 100, "{inbound} sessions, {sessions_max} allowed");

@@ -1,9 +1,9 @@
 //! A remote mail server: takes what the relay delivers, with the [`Manners`] it currently has.
 //!
-//! A message that it keeps goes into the [`Ledger`] at the moment it is kept, together with the place behind
-//! the final reply, so that it is known later whether the relay ever read that reply. It also watches
-//! the relay's own manners: a command that was pipelined, chunked or given a parameter that this
-//! server did not offer is a breach.
+//! A message that it keeps goes into the [`Ledger`] at the moment it is kept, together with the
+//! place behind the final reply, so that it is known later whether the relay ever read that reply.
+//! It also watches the relay's own manners: a command that was pipelined, chunked or given a
+//! parameter that this server did not offer is a breach.
 
 use super::executor::{Executor, OUTSIDE};
 use super::ledger::{Delivery, Ledger};
@@ -266,6 +266,7 @@ impl Session {
             sender: self.sender.take().expect("a sender"),
             recipients: std::mem::take(&mut self.recipients),
             message,
+            offers_dsn: self.extended && self.manners.offers.dsn,
             life: self.life,
             reply: RefCell::default(),
             forgotten: RefCell::default(),
@@ -312,7 +313,8 @@ impl Session {
 
     fn check_parameters(&self, line: &str, parameters: &str, known: &[(&str, bool)]) {
         for parameter in parameters.split_ascii_whitespace() {
-            let offered = known.iter().any(|(name, offered)| *offered && parameter.starts_with(name));
+            let offered =
+                known.iter().any(|(name, offered)| *offered && parameter.starts_with(name));
             if !offered || !self.extended {
                 self.breach(format!("{parameter} was not offered: {line}"));
             }

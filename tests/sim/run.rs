@@ -1,9 +1,9 @@
 //! One simulation from its seed: the world is built, lived in, calmed down, and judged.
 //!
-//! **Safety**: senders send, faults happen, the relay crashes and comes back; after each crash every
-//! message that was answered 250 must still be accounted for. **Liveness**: all faults stop, and within a
-//! bound of virtual time everything must have left the queue. At the end the relay is stopped as an
-//! operator would, and the oracle looks at the whole story.
+//! **Safety**: senders send, faults happen, the relay crashes and comes back; after each crash
+//! every message that was answered 250 must still be accounted for. **Liveness**: all faults stop,
+//! and within a bound of virtual time everything must have left the queue. At the end the relay is
+//! stopped as an operator would, and the oracle looks at the whole story.
 
 use super::client::{Habits, Security, Sender};
 use super::clock::Clock;
@@ -12,7 +12,7 @@ use super::disk::{Crash, Disk};
 use super::executor::{Executor, OUTSIDE, Stepped};
 use super::journal::Journal;
 use super::ledger::Ledger;
-use super::mail::Mail;
+use super::mail::{Mail, Notify};
 use super::manners::Manners;
 use super::network::{Network, Reach, Weather};
 use super::nuisance::Nuisance;
@@ -59,8 +59,7 @@ impl Simulation {
     pub fn new(seed: u64, plan: Plan) -> Self {
         let random = Random::new(seed);
         let executor = Executor::new(random.fork("executor"), plan.spurious);
-        let network =
-            Network::new(executor.clone(), random.fork("network"), plan.weather.clone());
+        let network = Network::new(executor.clone(), random.fork("network"), plan.weather.clone());
         let config: Arc<Config> = plan.knobs.config();
         let ledger = Rc::new(Ledger::default());
         let servers: Vec<_> = servers()
@@ -153,7 +152,8 @@ impl Simulation {
         Oracle::new(&self.ground, &self.ledger).after_crash();
     }
 
-    /// Ends the relay as SIGTERM does: what is under way has its time of grace, what is committed is synced.
+    /// Ends the relay as SIGTERM does: what is under way has its time of grace, what is committed
+    /// is synced.
     pub fn stop(&mut self) {
         self.relay().stop();
         let grace = self.now().after(self.ground.config.shutdown_grace);
@@ -199,16 +199,17 @@ impl Simulation {
         let serial = self.next_serial;
         self.next_serial += 1;
         let random = self.random.fork(&format!("mail {serial}"));
-        let sender = (!random.permille(self.plan.null_senders))
-            .then(|| format!("user{serial}@home.test"));
+        let sender =
+            (!random.permille(self.plan.null_senders)).then(|| format!("user{serial}@home.test"));
         let count = random.below(1..self.plan.recipients_max + 1);
         let recipients = (0..count).map(|at| {
-            let domain = random.pick(&DOMAINS);
+            let domain = random.pick(&DOMAINS[..self.plan.domains]);
             format!("r{serial}.{at}@{domain}")
         });
         let recipients = recipients.collect();
+        let notify = Notify::draw(&random, self.plan.notifies);
         let bytes = random.below(0..self.plan.mail_bytes_max);
-        Mail::new(serial, sender, recipients, bytes, &random)
+        Mail::new(serial, sender, recipients, notify, bytes, &random)
     }
 
     pub fn add_sender(&mut self, habits: Habits, mails: Vec<Mail>) {
@@ -279,11 +280,10 @@ impl Simulation {
     fn step(&mut self) -> bool {
         let executor = &self.ground.executor;
         let stepped = executor.step();
-        for panicked in executor.take_panics() {
-            panic!("a task of group {} panicked: {}", panicked.group, panicked.words);
-        }
+        let panics = executor.take_panics();
+        assert!(panics.is_empty(), "tasks panicked: {panics:?}");
         assert!(executor.steps() < STEPS_MAX, "too many polls: something spins");
-        if executor.steps() % 64 == 0
+        if executor.steps().is_multiple_of(64)
             && let Some(relay) = &self.relay
         {
             relay.check_memory();

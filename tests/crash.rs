@@ -1,0 +1,107 @@
+//! SIGKILL of the real process under load, again and again: nothing answered 250 is lost.
+//!
+//! Senders that connect again keep a ledger of every answer, the sink keeps one of every delivery,
+//! and after the last round they must balance: nothing missing, nothing damaged. What came twice
+//! must have been in flight at a kill: on disk as undelivered when the next process read the queue.
+//! Each start says how many entries it found, so the sum over the starts bounds the duplicates.
+//!
+//! The moment of each kill is random; `BATON_SEED` repeats the moments of an earlier run.
+//! `BATON_CRASH_ROUNDS` sets the kills of each test (5).
+
+use crate::process::{Child, Ear, Folder, Ledger, Relay, Settings, Sink, baton_load};
+use std::env;
+use std::hash::{BuildHasher, RandomState};
+use std::hint::spin_loop;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const ROUNDS: u64 = 5;
+/// Messages between a start and the next kill.
+const MESSAGES_MAX: u64 = 1_500;
+/// Further than that a kill may be from the answer to a message.
+const MOMENT_MICROS_MAX: u64 = 5_000;
+
+/// SplitMix64: small, and the same on every machine.
+struct Dice(u64);
+
+impl Dice {
+    fn new(test: &str) -> Dice {
+        let given = env::var("BATON_SEED").ok().map(|seed| seed.parse().expect("a number"));
+        let seed = given.unwrap_or_else(|| RandomState::new().hash_one(0_u8));
+        println!("{test}: BATON_SEED={seed}");
+        Dice(seed)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (bits ^ (bits >> 31)) % limit
+    }
+}
+
+/// Load that does not end by itself, patient with a relay that is away.
+fn senders(relay: &Relay<'_>, folder: &Folder, options: &[&str]) -> Child {
+    let mut command = Command::new(baton_load());
+    command.args(["send", "--messages", "1000000000", "--reconnect", "--run-id", "crash"]);
+    command.args(["--to", &relay.address().to_string(), "--ledger"]).arg(folder.path("sent"));
+    Child::start(command.args(options).stdin(Stdio::null()), Ear::Output)
+}
+
+/// Kills and starts the relay under load, then lets it deliver everything.
+fn survive(test: &str, sink_options: &[&str], settings: Settings<'_>, load: &[&str]) {
+    let rounds = env::var("BATON_CRASH_ROUNDS");
+    let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().expect("a number of rounds"));
+    let mut dice = Dice::new(test);
+    let folder = Folder::new(test);
+    let sink = Sink::start_fast(&folder, "sink", sink_options);
+    let via = sink.address().to_string();
+    // An address of its own: no outgoing connection of this machine can take its port meanwhile.
+    let address = "127.0.0.9:0".to_owned();
+    let mut relay = Relay::start(&folder, &Settings { address, via, ..settings });
+    let mut senders = senders(&relay, &folder, load);
+    let mut sent = Ledger::follow(&folder.path("sent"));
+    for _ in 0..rounds {
+        let goal = sent.accepted() + dice.below(MESSAGES_MAX) as usize;
+        sent.await_accepted(goal);
+        let (began, more) = (Instant::now(), Duration::from_micros(dice.below(MOMENT_MICROS_MAX)));
+        while began.elapsed() < more {
+            spin_loop();
+        }
+        relay.process.kill();
+        relay = relay.again();
+    }
+    let goal = sent.accepted() + MESSAGES_MAX as usize;
+    sent.await_accepted(goal);
+    senders.signal("-TERM");
+    let said = senders.rest();
+    relay.await_empty_queue();
+    let found: Vec<u64> = relay
+        .events("queue-recovered")
+        .iter()
+        .map(|event| event["entries"].as_u64().expect("a number"))
+        .collect();
+    assert_eq!(found.len() as u64, rounds + 1, "one for each start: {found:?}");
+    let damaged = relay.events("record-damaged");
+    assert!(damaged.is_empty(), "{damaged:?}");
+    let balance = sent.balance(sink.ledger(), found.iter().sum());
+    println!("{test}: {rounds} kills, entries found {found:?}\n{balance}{said}");
+    assert_eq!(relay.stop(), Some(0));
+}
+
+#[test]
+fn nothing_is_lost_by_kills_under_load() {
+    let settings = Settings { shards: 2, ..Settings::default() };
+    let load = ["--sessions", "32", "--pipelining"];
+    survive("crash", &[], settings, &load);
+}
+
+#[test]
+fn nothing_is_lost_by_kills_while_retries_wait_on_disk() {
+    // Little memory, so that most entries are read back from disk; three attempts in ten fail.
+    let more = "[delivery]\nretry_first = \"1s\"\nretry_max = \"2s\"\n[memory]\nready_max = 100\n";
+    let settings = Settings { shards: 2, more: more.to_owned(), ..Settings::default() };
+    let load = ["--sessions", "16", "--recipients", "3", "--size", "2000", "--chunking"];
+    survive("crash-retries", &["--defer-permille", "300"], settings, &load);
+}
