@@ -74,6 +74,8 @@ pub enum Write<'a> {
 pub struct Translator {
     /// Counts written by this batch, which `read` cannot see yet.
     remaining: HashMap<MessageId, u16>,
+    /// Entries of messages with several groups that this batch put (true) or deleted.
+    entries: HashMap<DueKey, bool>,
     messages: i64,
 }
 
@@ -98,6 +100,7 @@ impl Translator {
                 write(Write::Put { family: Family::Envelope, key: &key, value: envelope });
                 if due.len() > 1 {
                     self.put_remaining(*id, due.len() as u16, write);
+                    self.entries.extend(due.iter().map(|put| (put.key, true)));
                 }
                 for put in due {
                     let (key, value) = (&put.key.encode()[..], &put.record[..]);
@@ -110,6 +113,10 @@ impl Translator {
                 write(Write::Put { family: Family::Due, key, value });
             }
             Change::Finish { key, groups } => {
+                if *groups > 1 && !self.is_there(key, read)? {
+                    // Counting it down twice would take the body from a group that still waits.
+                    return Ok(());
+                }
                 write(Write::Delete { family: Family::Due, key: &key.encode() });
                 let left = if *groups > 1 { self.count_down(key.id, read)? } else { 0 };
                 if left > 0 {
@@ -128,6 +135,18 @@ impl Translator {
             }
         }
         Ok(())
+    }
+
+    /// Whether the entry is in the queue; it is not after this.
+    fn is_there<E>(
+        &mut self,
+        key: &DueKey,
+        read: &mut impl FnMut(Family, &[u8]) -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<bool, E> {
+        match self.entries.insert(*key, false) {
+            Some(there) => Ok(there),
+            None => Ok(read(Family::Due, &key.encode())?.is_some()),
+        }
     }
 
     fn put_remaining(&mut self, id: MessageId, left: u16, write: &mut impl FnMut(Write<'_>)) {
@@ -235,6 +254,20 @@ mod tests {
                 disk.batch(&(group..group + size).map(finish).collect::<Vec<_>>());
                 group += size;
             }
+            assert!(disk.0.is_empty(), "{:?}", disk.0);
+        }
+    }
+
+    #[test]
+    fn a_group_that_is_finished_twice_counts_once() {
+        let finish = |group| Change::Finish { key: key(1, group), groups: 2 };
+        for batches in [vec![finish(0), finish(0)], vec![finish(0)]] {
+            let mut disk = Disk::default();
+            disk.batch(&[accept(2)]);
+            disk.batch(&batches);
+            disk.batch(&[finish(0)]);
+            assert!(disk.0.contains_key(&(Family::Body, id_key(MessageId::from_u64(7)).to_vec())));
+            disk.batch(&[finish(1)]);
             assert!(disk.0.is_empty(), "{:?}", disk.0);
         }
     }

@@ -27,6 +27,9 @@ struct DomainQueue {
     /// Entries on disk, taken or not.
     entries: u32,
     state: State,
+    /// What was settled since the page that is being read was asked for: the page may show it as it
+    /// was, and whoever took it from there would deliver it again.
+    gone: BTreeSet<DueKey>,
     /// Where the next page starts: nothing before it waits. Skips the traces that finished
     /// entries leave in the store until it compacts.
     cursor: DueKey,
@@ -64,6 +67,12 @@ impl Schedule {
         self.taken.contains(&(key.id, key.group))
     }
 
+    /// Whether an entry of the page that was just read is still there, and nobody's.
+    pub fn is_fresh(&self, key: &DueKey) -> bool {
+        let gone = self.domains.get(&key.domain).is_none_or(|queue| queue.gone.contains(key));
+        !gone && !self.is_taken(key)
+    }
+
     /// An entry is on disk and waits there: found by recovery, or accepted while its lane was full.
     pub fn waits(&mut self, key: DueKey) {
         self.entries += 1;
@@ -87,6 +96,11 @@ impl Schedule {
     /// An attempt is over and what it led to is committed: the entry waits under a new key, or is gone.
     pub fn settles(&mut self, old: DueKey, new: Option<DueKey>) {
         self.taken.remove(&(old.id, old.group));
+        if let Some(queue) = self.domains.get_mut(&old.domain)
+            && matches!(queue.state, State::Paging { .. })
+        {
+            queue.gone.insert(old);
+        }
         match new {
             Some(key) => self.wait(key),
             None => self.forget(old.domain),
@@ -122,11 +136,13 @@ impl Schedule {
         if let Some(low) = low {
             self.wait(low);
         }
+        self.read(domain);
     }
 
     /// A page could not be read: asks for it again at `until`.
     pub fn postpone(&mut self, domain: DomainKey, until: Stamp) {
         self.set_state(domain, State::Waiting(until));
+        self.read(domain);
     }
 
     /// The lane of `domain` is full: it is not asked again before [`Schedule::unpark`].
@@ -145,6 +161,7 @@ impl Schedule {
         self.domains.entry(key.domain).or_insert(DomainQueue {
             entries: 0,
             state: State::Quiet,
+            gone: BTreeSet::new(),
             cursor: DueKey::first(key.domain, Stamp::default()),
         })
     }
@@ -166,7 +183,22 @@ impl Schedule {
         let queue = self.domains.get_mut(&domain).expect("a taken entry's domain is known");
         queue.entries -= 1;
         self.entries -= 1;
-        if queue.entries == 0 {
+        // A domain that is being paged stays: who reads the page must learn that it is stale.
+        if !matches!(queue.state, State::Paging { .. }) {
+            self.remove_empty(domain);
+        }
+    }
+
+    /// The page of `domain` is no longer being read.
+    fn read(&mut self, domain: DomainKey) {
+        if let Some(queue) = self.domains.get_mut(&domain) {
+            queue.gone.clear();
+            self.remove_empty(domain);
+        }
+    }
+
+    fn remove_empty(&mut self, domain: DomainKey) {
+        if self.domains.get(&domain).is_some_and(|queue| queue.entries == 0) {
             self.set_state(domain, State::Quiet);
             self.domains.remove(&domain);
         }
@@ -250,6 +282,34 @@ mod tests {
         assert!(schedule.due(at(100)).unwrap().1 < key(A, 10, 1));
         schedule.paged(A, &[key(A, 10, 1)], Some(at(11)));
         assert_eq!(schedule.due(at(100)).unwrap().1, key(A, 10, 1));
+    }
+
+    #[test]
+    fn what_settles_while_a_page_is_read_is_not_taken_from_it() {
+        let mut schedule = Schedule::default();
+        (1..=3).for_each(|id| schedule.waits(key(A, 10, id)));
+        schedule.takes(key(A, 9, 7));
+        schedule.takes(key(A, 9, 8));
+        schedule.due(at(100)).unwrap();
+        schedule.settles(key(A, 9, 7), None);
+        schedule.settles(key(A, 9, 8), Some(key(A, 50, 8)));
+        let read = [key(A, 9, 7), key(A, 9, 8), key(A, 10, 1), key(A, 50, 8)];
+        assert_eq!(read.map(|key| schedule.is_fresh(&key)), [false, false, true, true]);
+        schedule.paged(A, &[key(A, 10, 1)], None);
+        assert!(schedule.is_fresh(&key(A, 9, 7)), "the next page is read after it was settled");
+    }
+
+    #[test]
+    fn a_domain_that_empties_while_it_is_paged_goes_with_the_page() {
+        let mut schedule = Schedule::default();
+        schedule.takes(key(A, 9, 7));
+        schedule.park(A);
+        schedule.unpark(A, at(20));
+        schedule.due(at(20)).unwrap();
+        schedule.settles(key(A, 9, 7), None);
+        assert!(!schedule.is_fresh(&key(A, 9, 7)));
+        schedule.paged(A, &[], None);
+        assert_eq!((schedule.entries(), schedule.domains(), schedule.next_wake()), (0, 0, None));
     }
 
     #[test]

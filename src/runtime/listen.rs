@@ -21,11 +21,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, IntoRawFd};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 /// Connections that the kernel completes before they are accepted; it caps this at
 /// `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+/// Attempts to bind an address in use, and the pause between two.
+const BINDS_MAX: u32 = 100;
+const BINDS_APART: Duration = Duration::from_millis(20);
 /// Pause after a failed accept. Out of descriptors, the next one would fail as fast as it can.
 const PAUSE: Duration = Duration::from_millis(100);
 /// A failing accept says so this often, not at each try.
@@ -56,7 +60,7 @@ fn bind_one(
     let refused = |source: io::Error| ListenError::new(wanted, source);
     let address = {
         let alone = socket(wanted, only_v6).map_err(refused)?;
-        alone.bind(&wanted.into()).map_err(refused)?;
+        bind_patiently(&alone, wanted).map_err(refused)?;
         let chosen = alone.local_addr().map_err(refused)?;
         chosen.as_socket().expect("an IP socket has an IP address")
     };
@@ -68,6 +72,23 @@ fn bind_one(
     };
     let sockets = (0..shards).map(share).collect::<io::Result<Vec<_>>>().map_err(refused)?;
     Ok(Bound { address, sockets })
+}
+
+/// Waits for an address that is only just being given back: the rings of a process that was killed
+/// are torn down after it is gone, and until then they keep its sockets. Whoever starts us again at
+/// once would find our own port taken.
+#[expect(clippy::disallowed_methods, reason = "at the start, before there is a shard to block")]
+fn bind_patiently(socket: &Socket, wanted: SocketAddr) -> io::Result<()> {
+    let mut attempts = 0;
+    loop {
+        match socket.bind(&wanted.into()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts < BINDS_MAX => {
+                attempts += 1;
+                thread::sleep(BINDS_APART);
+            }
+            done => return done,
+        }
+    }
 }
 
 fn socket(address: SocketAddr, only_v6: bool) -> io::Result<Socket> {

@@ -77,7 +77,7 @@ impl<W: World> Shard<W> {
     fn place(&self, domain: DomainKey, page: Page) {
         let fresh: Vec<DuePut> = {
             let schedule = self.inner.schedule.borrow();
-            page.entries.into_iter().filter(|put| !schedule.is_taken(&put.key)).collect()
+            page.entries.into_iter().filter(|put| schedule.is_fresh(&put.key)).collect()
         };
         let keys: Vec<DueKey> = fresh.iter().map(|put| put.key).collect();
         let mut entries = Vec::with_capacity(fresh.len());

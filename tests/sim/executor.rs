@@ -45,7 +45,7 @@ struct State {
     ended: RefCell<Vec<Group>>,
     ready: Arc<Mutex<Vec<u64>>>,
     timers: RefCell<BinaryHeap<Reverse<Timer>>>,
-    panics: RefCell<Vec<Panicked>>,
+    panics: RefCell<Vec<String>>,
     random: Random,
     /// Of a thousand polls, so many are of a task that nobody woke.
     spurious_permille: u64,
@@ -102,13 +102,6 @@ impl Ord for Timer {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.at, self.order).cmp(&(other.at, other.order))
     }
-}
-
-/// A task that ended by panic.
-#[derive(Clone, Debug)]
-pub struct Panicked {
-    pub group: Group,
-    pub words: String,
 }
 
 /// Whether there is anything left that can happen.
@@ -200,8 +193,8 @@ impl Executor {
         .await
     }
 
-    /// The panics since the last call.
-    pub fn take_panics(&self) -> Vec<Panicked> {
+    /// The words of the panics since the last call.
+    pub fn take_panics(&self) -> Vec<String> {
         std::mem::take(&mut self.0.panics.borrow_mut())
     }
 
@@ -260,8 +253,8 @@ impl Executor {
             }
             Ok(Poll::Ready(())) => {}
             Err(payload) => {
-                let words = words_of(payload.as_ref());
-                self.0.panics.borrow_mut().push(Panicked { group: task.group, words });
+                let words = format!("group {}: {}", task.group, words_of(payload.as_ref()));
+                self.0.panics.borrow_mut().push(words);
             }
         }
     }
