@@ -10,6 +10,7 @@ use super::line::{clean, cut, push_field};
 use super::mime::Part;
 use super::notice::{Notice, NoticeKind, NoticeRecipient, Reporter};
 use crate::message::{Address, Cause, Recipient};
+use crate::smtp::xtext;
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -164,27 +165,13 @@ impl Typed {
     }
 }
 
-/// Decodes xtext (RFC 3461 4): `+` and two hexadecimal digits are one octet. What is not xtext
-/// stays as it came: an id that looks odd is still the id that the sender knows.
+/// What an xtext stands for. What is not xtext stays as it came: the value was checked on its way
+/// in, and a notice with an odd value is better than none.
 fn from_xtext(text: &str) -> String {
-    let mut octets = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let (octet, next) = match (first, after) {
-            (b'+', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, after),
-                _ => (b'+', rest.split_at(1).1),
-            },
-            _ => (*first, after),
-        };
-        octets.push(octet);
-        rest = next;
+    match xtext::decode(text) {
+        Some(octets) => String::from_utf8_lossy(&octets).into_owned(),
+        None => text.to_owned(),
     }
-    String::from_utf8_lossy(&octets).into_owned()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
 /// Decodes `\x{HEX}` (RFC 6533 3, EmbeddedUnicodeChar); the rest stays as it came.
@@ -238,8 +225,8 @@ mod tests {
             ("+c3+BC", "ü"),
             ("a+", "a+"),
             ("a+2", "a+2"),
-            ("a+zz+41", "a+zzA"),
-            ("++41", "+A"),
+            ("a+zz+41", "a+zz+41"),
+            ("++41", "++41"),
             ("+FF", "\u{fffd}"),
         ];
         for (text, decoded) in cases {

@@ -13,4 +13,4 @@ pub mod reply;
 pub mod server;
 pub mod trace;
 pub mod wording;
-mod xtext;
+pub mod xtext;
