@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 use std::fmt::Display;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Where a configuration is looked for when none is named; the first that exists.
@@ -118,8 +118,10 @@ impl Command {
 }
 
 fn run(file: &ConfigFile) -> Result<(), Failed> {
-    let (_, config) = file.load()?;
-    runtime::run(config).map_err(|error| Failed::because(FAILURE, error))
+    let (path, config) = file.load()?;
+    // The file that was found now, not what would be found then.
+    let reread = Box::new(move || load(&path));
+    runtime::run(config, reread).map_err(|error| Failed::because(FAILURE, error))
 }
 
 fn check(file: &ConfigFile) -> Result<(), Failed> {
@@ -152,8 +154,7 @@ fn queue(question: QueueQuestion) -> Result<(), Failed> {
 impl ConfigFile {
     fn load(&self) -> Result<(PathBuf, Config), Failed> {
         let path = self.find()?;
-        let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        match Config::load(&path, name.trim()) {
+        match load(&path) {
             Ok(config) => Ok((path, config)),
             // Each problem begins with its place, so that an editor can jump there.
             Err(ConfigError::Invalid(problems)) => {
@@ -175,6 +176,11 @@ impl ConfigFile {
             Failed::because(MISCONFIGURED, reason)
         })
     }
+}
+
+fn load(path: &Path) -> Result<Config, ConfigError> {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Config::load(path, name.trim())
 }
 
 fn print(text: &str) -> Result<(), Failed> {

@@ -233,6 +233,18 @@ events! {
     ServerStopped = "server-stopped" Info {
         queued: u64,
     }
+    /// The configuration was read again, and every shard goes by it.
+    ConfigReloaded = "config-reloaded" Info {
+        /// Knobs whose new values are used from now on.
+        changed: Box<[Box<str>]>,
+        /// Knobs whose values in the file need a restart.
+        waiting: Box<[Box<str>]>,
+    }
+    /// The configuration was read again and refused: the one before stays in use.
+    ConfigRejected = "config-rejected" Error {
+        problems: u32,
+        first: Box<str>,
+    }
     /// The queue on disk was read at start.
     QueueRecovered = "queue-recovered" Info {
         entries: u64,
@@ -477,6 +489,19 @@ impl Field for Box<str> {
     }
 }
 
+impl Field for Box<[Box<str>]> {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'[');
+        for (index, one) in self.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            one.write(out);
+        }
+        out.push(b']');
+    }
+}
+
 impl Field for Address {
     fn write(&self, out: &mut Vec<u8>) {
         self.as_str().write(out);
@@ -589,6 +614,8 @@ mod tests {
             Event::ServerStarted { version: "0.1.0", shards: 2, durability: "fsync" },
             Event::ServerStopping { signal: "SIGTERM" },
             Event::ServerStopped { queued: 9 },
+            Event::ConfigReloaded { changed: [t(), t()].into(), waiting: [].into() },
+            Event::ConfigRejected { problems: 2, first: t() },
             Event::QueueRecovered { entries: 3, domains: 2, damaged: 1, millis: 4 },
             Event::SessionOpened { peer, listener: 0 },
             Event::SessionRefused { peer: ip, tag: RefusalTag::PeerSessionsMax },

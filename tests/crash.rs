@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 const ROUNDS: u64 = 5;
 /// Messages between a start and the next kill.
 const MESSAGES_MAX: u64 = 1_500;
+/// Messages after the last kill.
+const LAST_MESSAGES: usize = 5_000;
 /// Further than that a kill may be from the answer to a message.
 const MOMENT_MICROS_MAX: u64 = 5_000;
 
@@ -50,12 +52,10 @@ fn senders(relay: &Relay<'_>, folder: &Folder, options: &[&str]) -> Child {
 }
 
 /// Kills and starts the relay under load, then lets it deliver everything.
-fn survive(test: &str, sink_options: &[&str], settings: Settings<'_>, load: &[&str]) {
-    let rounds = env::var("BATON_CRASH_ROUNDS");
-    let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().expect("a number of rounds"));
+fn survive(rounds: u64, test: &str, options: &[&str], settings: Settings<'_>, load: &[&str]) {
     let mut dice = Dice::new(test);
     let folder = Folder::new(test);
-    let sink = Sink::start_fast(&folder, "sink", sink_options);
+    let sink = Sink::start_fast(&folder, "sink", options);
     let via = sink.address().to_string();
     // An address of its own: no outgoing connection of this machine can take its port meanwhile.
     let address = "127.0.0.9:0".to_owned();
@@ -72,7 +72,7 @@ fn survive(test: &str, sink_options: &[&str], settings: Settings<'_>, load: &[&s
         relay.process.kill();
         relay = relay.again();
     }
-    let goal = sent.accepted() + MESSAGES_MAX as usize;
+    let goal = sent.accepted() + LAST_MESSAGES;
     sent.await_accepted(goal);
     senders.signal("-TERM");
     let said = senders.rest();
@@ -90,18 +90,33 @@ fn survive(test: &str, sink_options: &[&str], settings: Settings<'_>, load: &[&s
     assert_eq!(relay.stop(), Some(0));
 }
 
+fn rounds() -> u64 {
+    let rounds = env::var("BATON_CRASH_ROUNDS");
+    rounds.map_or(ROUNDS, |rounds| rounds.parse().expect("a number of rounds"))
+}
+
+/// Little memory, so that most entries are read back from disk while others are settled.
+const SMALL: &str =
+    "[memory]\nready_max = 100\n[delivery]\nretry_first = \"1s\"\nretry_max = \"1s\"\n";
+/// Messages of several domains, so that their parts fail and succeed apart.
+const PARTS: [&str; 7] = ["--sessions", "16", "--recipients", "3", "--size", "2000", "--chunking"];
+
 #[test]
 fn nothing_is_lost_by_kills_under_load() {
     let settings = Settings { shards: 2, ..Settings::default() };
     let load = ["--sessions", "32", "--pipelining"];
-    survive("crash", &[], settings, &load);
+    survive(rounds(), "crash", &[], settings, &load);
 }
 
 #[test]
 fn nothing_is_lost_by_kills_while_retries_wait_on_disk() {
-    // Little memory, so that most entries are read back from disk; three attempts in ten fail.
-    let more = "[delivery]\nretry_first = \"1s\"\nretry_max = \"2s\"\n[memory]\nready_max = 100\n";
-    let settings = Settings { shards: 2, more: more.to_owned(), ..Settings::default() };
-    let load = ["--sessions", "16", "--recipients", "3", "--size", "2000", "--chunking"];
-    survive("crash-retries", &["--defer-permille", "300"], settings, &load);
+    let settings = Settings { shards: 2, more: SMALL.to_owned(), ..Settings::default() };
+    survive(rounds(), "crash-retries", &["--defer-permille", "200"], settings, &PARTS);
+}
+
+/// The bound is then zero: only a kill excuses a second delivery.
+#[test]
+fn nothing_comes_twice_without_a_kill() {
+    let settings = Settings { shards: 2, more: SMALL.to_owned(), ..Settings::default() };
+    survive(0, "no-crash", &["--defer-permille", "200"], settings, &PARTS);
 }

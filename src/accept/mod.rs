@@ -31,6 +31,12 @@ impl Admission {
         }
     }
 
+    /// Other bounds from here on. Sessions above them stay; none enters until enough have left.
+    pub fn set_limits(&mut self, limits: &Limits) {
+        self.sessions_max = limits.sessions_max;
+        self.sessions_per_peer_max = limits.sessions_per_peer_max;
+    }
+
     /// Counts a session in. `own_max` is what the configuration grants this peer instead of the
     /// common bound. Every `Ok` is followed by one [`Admission::leave`].
     pub fn enter(&mut self, peer: IpAddr, own_max: Option<u32>) -> Result<(), RefusalTag> {
@@ -61,6 +67,7 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn bounds_in_all_and_per_peer() {
@@ -81,5 +88,21 @@ mod tests {
         assert_eq!(admission.enter(peer(3), Some(0)), Err(RefusalTag::PeerSessionsMax));
         assert_eq!(admission.enter(peer(3), None), Ok(()));
         assert_eq!(admission.peers.len(), 2);
+    }
+
+    #[test]
+    fn lower_bounds_let_nobody_in_until_enough_have_left() {
+        let limits = |text| Config::parse("test", text, "box").expect(text).limits;
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        let mut admission = Admission::new(&limits(""));
+        (0..3).for_each(|_| assert_eq!(admission.enter(peer, None), Ok(())));
+        admission.set_limits(&limits("[limits]\nsessions_max = 2"));
+        assert_eq!(admission.enter(peer, None), Err(RefusalTag::SessionsMax));
+        admission.leave(peer);
+        assert_eq!(admission.enter(peer, None), Err(RefusalTag::SessionsMax));
+        admission.leave(peer);
+        assert_eq!(admission.enter(peer, None), Ok(()));
+        admission.set_limits(&limits("[limits]\nsessions_per_peer_max = 2"));
+        assert_eq!(admission.enter(peer, None), Err(RefusalTag::PeerSessionsMax));
     }
 }

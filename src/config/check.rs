@@ -10,15 +10,13 @@ use std::hash::Hash;
 
 use super::document::{Document, Table};
 use super::form::HOST_NAME;
-use super::inbound::{
-    Account, AccountTable, AuthMode, Certificate, Limits, Listener, ListenerTable, ListenerTls,
-    Peer, PeerTable,
-};
+use super::inbound::{AccountTable, AuthMode, Limits, ListenerTable, ListenerTls, PeerTable};
 use super::knob::Declared;
 use super::outbound::{Delivery, Route, Via};
 use super::problem::Problems;
 use super::process::{Admin, Memory, Top};
 use super::settings::Config;
+use super::tables::Tables;
 use super::unit::{show_period, show_size};
 
 /// `None` when anything that is needed could not be read; `problems` then says what.
@@ -53,14 +51,8 @@ pub fn config(
     if let Some(admin) = &admin {
         relate_admin(document, admin, &listeners, problems);
     }
-    let (top, hostname) = (top?, hostname?);
-    Some(Config {
-        postmaster: top.postmaster.unwrap_or_else(|| format!("postmaster@{hostname}")),
-        hostname,
-        data_dir: top.data_dir,
-        shards: top.shards,
-        durability: top.durability,
-        shutdown_grace: top.shutdown_grace,
+    let tables = Tables {
+        top: top?,
         listeners,
         peers,
         accounts,
@@ -73,7 +65,8 @@ pub fn config(
         disk: disk?,
         delivery: delivery?,
         filter: filter?,
-    })
+    };
+    Some(tables.resolve(hostname?))
 }
 
 fn hostname(top: &Top, machine_name: &str, problems: &mut Problems<'_>) -> Option<String> {
@@ -90,7 +83,7 @@ fn hostname(top: &Top, machine_name: &str, problems: &mut Problems<'_>) -> Optio
     }
 }
 
-fn listeners(document: &Document<'_>, problems: &mut Problems<'_>) -> Vec<Listener> {
+fn listeners(document: &Document<'_>, problems: &mut Problems<'_>) -> Vec<ListenerTable> {
     let mut tables = document.many::<ListenerTable>(problems);
     if tables.is_empty() {
         let table = Table::absent(ListenerTable::SECTION);
@@ -98,83 +91,64 @@ fn listeners(document: &Document<'_>, problems: &mut Problems<'_>) -> Vec<Listen
     }
     let mut seen = Unique::new("address");
     let mut listeners = Vec::with_capacity(tables.len());
-    for (table, raw) in tables {
-        if raw.address.port() != 0 {
-            seen.check(raw.address, &raw.address.to_string(), &table, problems);
+    for (table, listener) in tables {
+        if listener.address.port() != 0 {
+            seen.check(listener.address, &listener.address.to_string(), &table, problems);
         }
-        let unusable = raw.tls == ListenerTls::None && !raw.auth_without_tls;
-        if raw.auth == AuthMode::Required && unusable {
+        let unusable = listener.tls == ListenerTls::None && !listener.auth_without_tls;
+        if listener.auth == AuthMode::Required && unusable {
             let what = "`auth` is required but never offered on a listener without TLS".to_owned();
             let allowed = "tls = \"starttls\" or \"implicit\", or auth_without_tls = true";
             problems.add(table.place("auth"), what, Some(allowed.to_owned()));
         }
-        let certificate = match (raw.certificate, raw.key) {
-            (Some(certificate), Some(key)) => Some(Certificate { certificate, key }),
-            (None, None) => None,
+        match (&listener.certificate, &listener.key) {
+            (Some(_), Some(_)) | (None, None) => {}
             (Some(_), None) => add_unpaired("certificate", "key", &table, problems),
             (None, Some(_)) => add_unpaired("key", "certificate", &table, problems),
-        };
-        listeners.push(Listener {
-            address: raw.address,
-            tls: raw.tls,
-            certificate,
-            auth: raw.auth,
-            auth_without_tls: raw.auth_without_tls,
-        });
+        }
+        listeners.push(listener);
     }
     listeners
 }
 
-fn add_unpaired(
-    written: &str,
-    missing: &str,
-    table: &Table<'_>,
-    problems: &mut Problems<'_>,
-) -> Option<Certificate> {
+fn add_unpaired(written: &str, missing: &str, table: &Table<'_>, problems: &mut Problems<'_>) {
     let what = format!("`{written}` is written without `{missing}`");
     let allowed = "both or neither (one is made at start)".to_owned();
     problems.add(table.place(written), what, Some(allowed));
-    None
 }
 
-fn peers(document: &Document<'_>, problems: &mut Problems<'_>) -> Vec<Peer> {
+fn peers(document: &Document<'_>, problems: &mut Problems<'_>) -> Vec<PeerTable> {
     let mut seen = Unique::new("network");
     let mut peers = Vec::new();
-    for (table, raw) in document.many::<PeerTable>(problems) {
-        seen.check(raw.network, &raw.network.to_string(), &table, problems);
-        if raw.network.is_wide() && !raw.i_know {
+    for (table, peer) in document.many::<PeerTable>(problems) {
+        seen.check(peer.network, &peer.network.to_string(), &table, problems);
+        if peer.network.is_wide() && !peer.i_know {
             let what = format!(
                 "`network` is {}: everyone in it may relay without logging in, which makes this \
                  an open relay",
-                raw.network
+                peer.network
             );
             let allowed = "/8 or longer for IPv4, /16 or longer for IPv6, or i_know = true here";
             problems.add(table.place("network"), what, Some(allowed.to_owned()));
         }
-        peers.push(Peer {
-            network: raw.network,
-            account: raw.account,
-            identity_headers: raw.identity_headers,
-            proxy: raw.proxy,
-            sessions_max: raw.sessions_max,
-        });
+        peers.push(peer);
     }
     peers
 }
 
-fn accounts(document: &Document<'_>, problems: &mut Problems<'_>) -> Vec<Account> {
+fn accounts(document: &Document<'_>, problems: &mut Problems<'_>) -> Vec<AccountTable> {
     let mut seen = Unique::new("name");
     let mut accounts = Vec::new();
-    for (table, raw) in document.many::<AccountTable>(problems) {
-        seen.check(raw.name.clone(), &raw.name, &table, problems);
-        accounts.push(Account { name: raw.name, password_hash: raw.password_hash });
+    for (table, account) in document.many::<AccountTable>(problems) {
+        seen.check(account.name.clone(), &account.name, &table, problems);
+        accounts.push(account);
     }
     accounts
 }
 
 fn routes(
     document: &Document<'_>,
-    listeners: &[Listener],
+    listeners: &[ListenerTable],
     problems: &mut Problems<'_>,
 ) -> Vec<Route> {
     let mut earlier: Vec<(Table<'_>, Route)> = Vec::new();
@@ -209,20 +183,31 @@ fn relate_sizes(
     memory: &Memory,
     problems: &mut Problems<'_>,
 ) {
-    let message = Side {
-        table: "limits",
-        key: "message_bytes_max",
-        value: limits.message_bytes_max,
-        show: show_size,
-    };
+    for (message, budget) in sizes(limits, memory) {
+        not_above(&message, &budget, document, problems);
+    }
+}
+
+/// The same for bounds and budgets that come from different files. What is wrong, if anything is.
+pub fn oversize(limits: &Limits, memory: &Memory) -> Option<String> {
+    sizes(limits, memory).iter().find_map(|(message, budget)| message.above(budget))
+}
+
+/// A message and each budget that it must not be above.
+fn sizes(limits: &Limits, memory: &Memory) -> [(Side<u64>, Side<u64>); 2] {
     let budgets = [
         ("inflight_bytes_max", memory.inflight_bytes_max),
         ("commit_bytes_max", memory.commit_bytes_max),
     ];
-    for (key, value) in budgets {
-        let budget = Side { table: "memory", key, value, show: show_size };
-        not_above(&message, &budget, document, problems);
-    }
+    budgets.map(|(key, value)| {
+        let message = Side {
+            table: "limits",
+            key: "message_bytes_max",
+            value: limits.message_bytes_max,
+            show: show_size,
+        };
+        (message, Side { table: "memory", key, value, show: show_size })
+    })
 }
 
 fn relate_durations(document: &Document<'_>, limits: &Limits, problems: &mut Problems<'_>) {
@@ -242,7 +227,7 @@ fn relate_retries(document: &Document<'_>, delivery: &Delivery, problems: &mut P
 fn relate_admin(
     document: &Document<'_>,
     admin: &Admin,
-    listeners: &[Listener],
+    listeners: &[ListenerTable],
     problems: &mut Problems<'_>,
 ) {
     let taken = listeners.iter().any(|listener| listener.address == admin.address);
@@ -261,9 +246,15 @@ struct Side<T> {
     show: fn(T) -> String,
 }
 
-impl<T: Copy> Side<T> {
+impl<T: PartialOrd + Copy> Side<T> {
     fn shown(&self) -> String {
         format!("{}.{} ({})", self.table, self.key, (self.show)(self.value))
+    }
+
+    /// Says so when this is above `more`.
+    fn above(&self, more: &Side<T>) -> Option<String> {
+        let above = self.value > more.value;
+        above.then(|| format!("{} is above {}", self.shown(), more.shown()))
     }
 }
 
@@ -275,12 +266,11 @@ fn not_above<T: PartialOrd + Copy>(
     document: &Document<'_>,
     problems: &mut Problems<'_>,
 ) {
-    if less.value <= more.value {
+    let Some(what) = less.above(more) else {
         return;
-    }
+    };
     let places = [less, more].map(|side| document.place(side.table, side.key));
     let place = places.into_iter().flatten().next().unwrap_or(0);
-    let what = format!("{} is above {}", less.shown(), more.shown());
     let allowed = format!("{} up to {}", less.key, more.key);
     problems.add(place, what, Some(allowed));
 }

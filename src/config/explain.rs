@@ -24,15 +24,14 @@ pub fn explain(knob: Option<&str>) -> Result<String, String> {
     if let Some(section) = SECTIONS.iter().find(|s| s.shape != Shape::Top && s.name == asked) {
         return Ok(section_text(section));
     }
-    let named = |(section, knob): &(&Section, &Knob)| {
-        knob.key == asked || full_name(section, knob) == asked
-    };
+    let named =
+        |(section, knob): &(&Section, &Knob)| knob.key == asked || section.full_name(knob) == asked;
     let parts: Vec<String> = all_knobs().filter(named).map(|(s, k)| knob_text(s, k)).collect();
     if parts.is_empty() { Err(unknown(asked)) } else { Ok(parts.join("\n")) }
 }
 
 fn unknown(asked: &str) -> String {
-    let full: Vec<String> = all_knobs().map(|(section, knob)| full_name(section, knob)).collect();
+    let full: Vec<String> = all_knobs().map(|(section, knob)| section.full_name(knob)).collect();
     let keys = all_knobs().map(|(_, knob)| knob.key);
     let tables = SECTIONS.iter().map(|section| section.name).filter(|name| !name.is_empty());
     let names = full.iter().map(String::as_str).chain(keys).chain(tables.clone());
@@ -48,13 +47,6 @@ fn unknown(asked: &str) -> String {
 
 fn all_knobs() -> impl Iterator<Item = (&'static Section, &'static Knob)> {
     SECTIONS.iter().flat_map(|section| section.knobs.iter().map(move |knob| (*section, knob)))
-}
-
-fn full_name(section: &Section, knob: &Knob) -> String {
-    match section.shape {
-        Shape::Top => knob.key.to_owned(),
-        Shape::One | Shape::Many => format!("{}.{}", section.name, knob.key),
-    }
 }
 
 fn section_text(section: &Section) -> String {
@@ -75,7 +67,7 @@ fn section_text(section: &Section) -> String {
 fn knob_text(section: &Section, knob: &Knob) -> String {
     let described = (knob.describe)();
     let mut text = String::new();
-    push(&mut text, &full_name(section, knob));
+    push(&mut text, &section.full_name(knob));
     for line in knob.doc {
         push(&mut text, &format!("    {}", line.trim()));
     }
@@ -151,7 +143,7 @@ limits.hops_max
     fn every_knob_is_explained_once() {
         let text = explain(None).expect("all knobs");
         for (section, knob) in all_knobs() {
-            let heading = full_name(section, knob);
+            let heading = section.full_name(knob);
             let found = text.lines().filter(|line| *line == heading).count();
             assert_eq!(found, 1, "{heading}");
             assert!(!knob.because.is_empty(), "{heading}");

@@ -38,11 +38,11 @@ section! {
         /// The certificate chain, PEM, the server's own first.
         certificate: Option<PathBuf> =
             Maybe { form: PATH, absent: "a self-signed certificate is made at start" },
-            "senders that do not verify, which are most, need no more", Applies;
+            "senders that do not verify, which are most, need no more", Restart;
 
         /// The private key of the certificate, PEM.
         key: Option<PathBuf> = Maybe { form: PATH, absent: "made with the certificate" },
-            "goes with the certificate: both or neither", Applies;
+            "goes with the certificate: both or neither", Restart;
 
         /// Whether clients may or must log in.
         auth: AuthMode = Choice { default: AuthMode::Optional },

@@ -2,7 +2,8 @@
 //!
 //! The macro `section!` turns one declaration into the struct that holds the values, its
 //! [`Section`] (from which the explanation and the list of allowed keys come) and the code that
-//! reads it. So no second place lists the knobs, and a knob without a reason does not compile.
+//! reads it and compares it on a reload. So no second place lists the knobs, and a knob without a
+//! reason does not compile.
 //! The macro `words!` does the same for a knob that is one word out of a few.
 //! Rejected: `serde` derive, which stops at the first problem and keeps defaults, ranges and
 //! explanations in three other places.
@@ -31,6 +32,26 @@ impl Section {
             Shape::One => format!("[{}]", self.name),
             Shape::Many => format!("[[{}]]", self.name),
         }
+    }
+
+    /// A knob with its table: `limits.hops_max`.
+    pub fn full_name(&self, knob: &Knob) -> String {
+        match self.shape {
+            Shape::Top => knob.key.to_owned(),
+            Shape::One | Shape::Many => format!("{}.{}", self.name, knob.key),
+        }
+    }
+
+    /// The reload rule of all knobs of a table that can be written many times: such tables come and
+    /// go, so there is no running one to take half of the knobs from.
+    ///
+    /// # Panics
+    /// When the declaration mixes rules.
+    pub fn reload(&self) -> Reload {
+        let reload = self.knobs[0].reload;
+        let mixed = self.knobs.iter().any(|knob| knob.reload != reload);
+        assert!(!mixed, "{} reloads as a whole or not at all", self.heading());
+        reload
     }
 }
 
@@ -63,6 +84,16 @@ pub enum Reload {
     Applies,
     /// At the next start only.
     Restart,
+}
+
+impl Reload {
+    /// The value to go on with.
+    pub fn choose<T: Clone>(self, running: &T, new: T) -> T {
+        match self {
+            Reload::Applies => new,
+            Reload::Restart => running.clone(),
+        }
+    }
 }
 
 /// What a kind of value says about itself.
@@ -112,6 +143,12 @@ pub(super) trait Declared: Sized {
 
     /// `None` when a knob could not be read; `problems` then says why.
     fn read(table: &Table<'_>, problems: &mut Problems<'_>) -> Option<Self>;
+
+    /// Whether each knob, in the order of the declaration, has another value there.
+    fn differences(&self, there: &Self) -> Vec<bool>;
+
+    /// The values of `new`, but those of the running table where a knob needs a restart.
+    fn reloaded(&self, new: Self) -> Self;
 }
 
 /// An enum that `words!` made.
@@ -161,6 +198,16 @@ macro_rules! section {
                 // All are read before any is looked at, so that all problems are found.
                 $( let $key = table.read(stringify!($key), &$kind, problems); )+
                 Some(Self { $( $key: $key? ),+ })
+            }
+
+            fn differences(&self, there: &Self) -> Vec<bool> {
+                vec![$( self.$key != there.$key ),+]
+            }
+
+            fn reloaded(&self, new: Self) -> Self {
+                Self { $(
+                    $key: $crate::config::knob::Reload::$reload.choose(&self.$key, new.$key)
+                ),+ }
             }
         }
     };

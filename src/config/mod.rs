@@ -7,7 +7,8 @@
 //! | `knob`, `kind`, `form` | what a declaration is made of: table, kind of value, form of text |
 //! | `unit`, `network`, `domain`, `password` | the texts that need a grammar |
 //! | `document`, `problem` | TOML with places in it; what is wrong and where |
-//! | `check` | raw tables -> `Config`, with the rules that relate knobs to each other |
+//! | `check` | a document -> tables, with the rules that relate knobs to each other |
+//! | `tables`, `reload` | tables -> `Config`; what a changed file changes while the relay runs |
 //! | `explain`, `spelling` | the text of `baton config explain`; the nearest known name |
 //!
 //! A knob is declared in one place only. Reading, defaults, ranges, the explanation and the message
@@ -28,8 +29,10 @@ mod outbound;
 mod password;
 mod problem;
 mod process;
+mod reload;
 mod settings;
 mod spelling;
+mod tables;
 mod unit;
 
 pub use domain::DomainPattern;
@@ -48,4 +51,5 @@ pub use process::{
     Admin, Disk, Durability, Filter, FilterMode, Log, LogLevel, LogPath, Memory, SHARDS_MAX,
     ShardCount,
 };
+pub use reload::Reloaded;
 pub use settings::Config;

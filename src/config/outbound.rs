@@ -31,15 +31,15 @@ section! {
     Many "route" pub struct Route {
         /// The recipients' domains that take this route.
         domain: DomainPattern = Required { form: DOMAIN_PATTERN },
-            "a route for no domain would do nothing", Applies;
+            "a route for no domain would do nothing", Restart;
 
         /// The hosts that take the mail, or "mx" for those that DNS names.
         via: Via = ViaKind,
-            "where mail goes must not be guessed", Applies;
+            "where mail goes must not be guessed", Restart;
 
         /// How deliveries are encrypted.
         tls: RouteTls = Choice { default: RouteTls::Opportunistic },
-            "encrypts wherever possible and delivers everywhere", Applies;
+            "encrypts wherever possible and delivers everywhere", Restart;
 
         /// Connections at once, over all shards.
         connections_max: u32 = Count {
@@ -48,7 +48,7 @@ section! {
             min: 1,
             max: ROUTE_CONNECTIONS_MAX_CEILING,
         },
-            "the large mailbox providers begin to refuse above 20 or so", Applies;
+            "the large mailbox providers begin to refuse above 20 or so", Restart;
     }
 }
 
@@ -122,7 +122,7 @@ section! {
             items_max: DNS_SERVERS_MAX,
             absent: "the name servers of /etc/resolv.conf",
         },
-            "the machine's own resolvers are there already", Applies;
+            "the machine's own resolvers are there already", Restart;
     }
 }
 

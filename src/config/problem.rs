@@ -49,6 +49,21 @@ pub enum ConfigError {
     TooLarge { path: PathBuf },
     /// The file was read; these are all its problems, in the order of their lines. Never empty.
     Invalid(Vec<Problem>),
+    /// The file would do at a start, but what of it can be applied now does not go with what stays
+    /// until then: `words` say what does not.
+    NeedsRestart { words: String },
+}
+
+impl ConfigError {
+    /// What is to be said of it, a line each; never empty.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            ConfigError::Invalid(problems) => problems.iter().map(Problem::to_string).collect(),
+            ConfigError::Unreadable { .. }
+            | ConfigError::TooLarge { .. }
+            | ConfigError::NeedsRestart { .. } => vec![self.to_string()],
+        }
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -68,6 +83,9 @@ impl fmt::Display for ConfigError {
                 }
                 Ok(())
             }
+            ConfigError::NeedsRestart { words } => {
+                write!(f, "the configuration needs a restart to take effect: {words}")
+            }
         }
     }
 }
@@ -76,7 +94,9 @@ impl Error for ConfigError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             ConfigError::Unreadable { source, .. } => Some(source),
-            ConfigError::TooLarge { .. } | ConfigError::Invalid(_) => None,
+            ConfigError::TooLarge { .. }
+            | ConfigError::Invalid(_)
+            | ConfigError::NeedsRestart { .. } => None,
         }
     }
 }

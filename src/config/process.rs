@@ -108,7 +108,7 @@ section! {
         /// A file with the token that the admin API asks for.
         token_file: Option<PathBuf> =
             Maybe { form: PATH, absent: "the API answers on loopback only, without a token" },
-            "a local operator needs no ceremony, a remote one always does", Applies;
+            "a local operator needs no ceremony, a remote one always does", Restart;
     }
 }
 
@@ -188,7 +188,7 @@ section! {
     One "filter" pub struct Filter {
         /// What becomes of mail that the filter would refuse.
         mode: FilterMode = Choice { default: FilterMode::Enforce },
-            "an outbound relay that does not filter is soon on blocklists", Applies;
+            "an outbound relay that does not filter is soon on blocklists", Restart;
     }
 }
 

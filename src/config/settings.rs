@@ -2,7 +2,7 @@
 //!
 //! Every value in it is of a real type and within its range; nothing in it is text that somebody
 //! has yet to parse. It is made once by [`Config::parse`] and never changed: a reload makes
-//! another one.
+//! another one ([`Config::reloaded`]).
 //! Also owns the look-ups whose rules belong to the configuration: the longest network wins for
 //! peers, the first match for routes.
 //! Reads one file, the one [`Config::load`] is given.
@@ -20,6 +20,7 @@ use super::knob::{Declared, Section};
 use super::outbound::{Delivery, Dns, Route};
 use super::problem::{ConfigError, FILE_BYTES_MAX, Problem, Problems};
 use super::process::{Admin, Disk, Durability, Filter, Log, Memory, ShardCount, Top};
+use super::tables::Tables;
 
 /// Every table of the file, in the order in which the explanation shows them.
 pub(super) static SECTIONS: &[&Section] = &[
@@ -65,6 +66,8 @@ pub struct Config {
     pub disk: Disk,
     pub delivery: Delivery,
     pub filter: Filter,
+    /// What all of this was made from; a reload compares it with what the file says then.
+    pub(super) tables: Tables,
 }
 
 impl Config {

@@ -73,10 +73,23 @@ impl Schedule {
         !gone && !self.is_taken(key)
     }
 
+    /// An entry is about to be committed. From then on a page may show it, before whoever commits it
+    /// hears that it is done: it is taken already. [`Schedule::takes`], [`Schedule::waits`] or
+    /// [`Schedule::disclaims`] follows.
+    pub fn claims(&mut self, key: DueKey) {
+        self.taken.insert((key.id, key.group));
+    }
+
+    /// The commit failed: there is no such entry.
+    pub fn disclaims(&mut self, key: DueKey) {
+        self.taken.remove(&(key.id, key.group));
+    }
+
     /// An entry is on disk and waits there: found by recovery, or accepted while its lane was full.
     pub fn waits(&mut self, key: DueKey) {
         self.entries += 1;
         self.domain(key).entries += 1;
+        self.taken.remove(&(key.id, key.group));
         self.wait(key);
     }
 
@@ -297,6 +310,23 @@ mod tests {
         assert_eq!(read.map(|key| schedule.is_fresh(&key)), [false, false, true, true]);
         schedule.paged(A, &[key(A, 10, 1)], None);
         assert!(schedule.is_fresh(&key(A, 9, 7)), "the next page is read after it was settled");
+    }
+
+    #[test]
+    fn what_is_being_committed_is_not_taken_from_a_page() {
+        let mut schedule = Schedule::default();
+        schedule.claims(key(A, 9, 7));
+        assert!(!schedule.is_fresh(&key(A, 9, 7)));
+        schedule.waits(key(A, 9, 6));
+        schedule.due(at(20)).unwrap();
+        assert!(!schedule.is_fresh(&key(A, 9, 7)));
+        schedule.paged(A, &[key(A, 9, 6)], None);
+        schedule.waits(key(A, 9, 7));
+        let (_, after) = schedule.due(at(20)).unwrap();
+        assert!(after < key(A, 9, 7) && schedule.is_fresh(&key(A, 9, 7)));
+        schedule.claims(key(A, 9, 8));
+        schedule.disclaims(key(A, 9, 8));
+        assert_eq!((schedule.taken(), schedule.entries()), (1, 2));
     }
 
     #[test]

@@ -7,13 +7,16 @@
 //!
 //! The inbox is also the way for everything else that other threads have to say to a shard.
 
+use crate::config::Config;
 use atomic_waker::AtomicWaker;
 use crossbeam::queue::SegQueue;
 use crossbeam::utils::CachePadded;
 use glommio::net::AcceptedTcpStream;
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
 use std::task::Poll;
 
 /// What other threads tell a shard.
@@ -23,6 +26,8 @@ pub enum Message {
     Connection { tcp: AcceptedTcpStream, listener: usize, seat: Seat },
     /// The answer to a question of [`super::passwords`].
     Password { ticket: u64, matches: bool },
+    /// Go by this configuration. `applied` is dropped when it is done, which is how the sender knows.
+    Reload { config: Arc<Config>, applied: Sender<Infallible> },
     /// Take no new work and end what there is.
     Stop,
 }

@@ -43,7 +43,7 @@ pub use clock::Clock;
 pub use listen::{Bound, ListenError, bind};
 pub use ring::cooperative_rings;
 pub use say::say;
-pub use start::{StartError, run};
+pub use start::{Reread, StartError, run};
 pub use stream::{RuntimeStream, connect};
 pub use tls::{Doors, TlsError};
 pub use world::RuntimeWorld;

@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT stop the relay in order; SIGHUP reopens the log.
+//! SIGTERM and SIGINT stop the relay in order; SIGHUP reopens the log and reads the
+//! configuration again.
 //!
 //! One thread waits for them. The second request to stop ends the process where it stands:
 //! whoever sends it does not want to wait, and what was answered 250 is on disk already. It does
@@ -14,7 +15,7 @@ use std::thread;
 pub enum Request {
     /// By the signal of this name.
     Stop(&'static str),
-    ReopenLog,
+    Reload,
 }
 
 /// Calls `tell` for each signal, on a thread of its own, until the process ends.
@@ -24,7 +25,7 @@ pub fn watch(tell: impl Fn(Request) + Send + 'static) -> io::Result<()> {
         let mut stopping = false;
         for number in signals.forever() {
             match number {
-                SIGHUP => tell(Request::ReopenLog),
+                SIGHUP => tell(Request::Reload),
                 _ if stopping => exit_now(number),
                 _ => {
                     stopping = true;

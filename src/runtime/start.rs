@@ -2,6 +2,8 @@
 //!
 //! Start: look at the machine, bind the ports, open control, read the queue, start the committer
 //! and then the shards. A port or a right that is missing is found before the queue is read.
+//! Reload, on SIGHUP: the log is reopened and the configuration read again; what of it can be used
+//! now goes to every shard, and a file with problems changes nothing.
 //! Stop, on a signal: the shards end their sessions and deliveries within `shutdown_grace`, then
 //! the committer writes and syncs what is queued, then control writes its last line.
 //! A failed store stops the same way, but as an error: the shards answer 4xx until they have ended,
@@ -24,9 +26,9 @@ use super::thread::ShardThread;
 use super::tls::{Doors, TlsError};
 use super::world::Ground;
 use crate::accept::Admission;
-use crate::config::{Config, Durability, LogPath};
+use crate::config::{Config, ConfigError, Durability, LogLevel, LogPath, Reloaded};
 use crate::control::{self, Control, ControlError, ControlOptions, LogTarget, Phase};
-use crate::event::Event;
+use crate::event::{Event, Level};
 use crate::shard::Place;
 use crate::store::{Committer, CommitterThread, Recovered, Store, StoreError, StoreOptions};
 use std::fmt;
@@ -57,38 +59,57 @@ pub enum Notice {
     /// The store takes nothing more.
     Poisoned,
     Stop(&'static str),
-    ReopenLog,
+    /// Reopen the log and read the configuration again.
+    Reload,
 }
+
+/// Reads again the file that the configuration came from.
+pub type Reread = Box<dyn Fn() -> Result<Config, ConfigError>>;
 
 /// Runs the relay until a signal stops it.
 ///
 /// # Errors
 /// Why it could not start, or why it could not go on.
-pub fn run(config: Config) -> Result<(), StartError> {
+pub fn run(config: Config, reread: Reread) -> Result<(), StartError> {
     panics::install();
     let clock = Clock::start();
-    let plan = checks::check(&config, &Facts::gather())?;
-    for warning in &plan.warnings {
-        say(format_args!("baton: warning: {warning}"));
-    }
+    let facts = Facts::gather();
+    let plan = checks::check(&config, &facts)?;
+    warn(&plan);
     checks::check_data_dir(&config.data_dir)?;
     let bound = listen::bind(&config.listeners, plan.cores.len())?;
     let doors = Doors::open(&config)?;
     let control = Control::start(control_options(&config, plan.cores.len()))?;
+    control.set_log_level(log_level(&config));
     let (sender, notices) = mpsc::channel();
     let told = sender.clone();
     let tell = move |request| {
         // Nobody hears it only when the process is ending anyway.
         drop(told.send(match request {
             Request::Stop(signal) => Notice::Stop(signal),
-            Request::ReopenLog => Notice::ReopenLog,
+            Request::Reload => Notice::Reload,
         }));
     };
     signals::watch(tell).map_err(StartError::Thread)?;
-    let parts = Parts { config: Arc::new(config), clock, plan, doors, control, sender };
-    let relay = parts.start(bound, notices)?;
+    let config = Arc::new(config);
+    let parts = Parts { config, reread, clock, facts, plan, doors, control, sender };
+    let mut relay = parts.start(bound, notices)?;
     let ending = relay.serve();
     relay.stop(ending)
+}
+
+fn warn(plan: &Plan) {
+    for warning in &plan.warnings {
+        say(format_args!("baton: warning: {warning}"));
+    }
+}
+
+fn log_level(config: &Config) -> Level {
+    match config.log.level {
+        LogLevel::Debug => Level::Debug,
+        LogLevel::Info => Level::Info,
+        LogLevel::Warn => Level::Warn,
+    }
 }
 
 fn control_options(config: &Config, shards: usize) -> ControlOptions {
@@ -120,7 +141,9 @@ fn store_options(config: &Config) -> StoreOptions {
 /// What is there before the store is opened.
 struct Parts {
     config: Arc<Config>,
+    reread: Reread,
     clock: Clock,
+    facts: Facts,
     plan: Plan,
     doors: Arc<Doors>,
     control: Control,
@@ -139,6 +162,7 @@ impl Parts {
         self.control.show_queue(Arc::new(StoreView::new(store.clone())));
         let observer = Observer::new(self.clock, &self.control, self.sender.clone());
         let (committer, committer_thread) = Committer::start(store.clone(), observer)?;
+        let door = committer.clone();
         let ground = Ground {
             clock: self.clock,
             store,
@@ -150,16 +174,23 @@ impl Parts {
         let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
         let balance = Balance::new(self.plan.cores.len());
         let threads = self.start_shards(&ground, &balance, bound, recovered)?;
-        for _ in &threads {
+        let (mut ready, mut reload) = (0, false);
+        while ready < threads.len() {
             match notices.recv().expect("we hold a sender") {
                 Notice::Failed { shard, words } => return Err(StartError::Shard { shard, words }),
                 Notice::Poisoned => return Err(StartError::Poisoned),
                 Notice::Stop(_) => return Err(StartError::Stopped),
-                Notice::Ready | Notice::Ended { .. } | Notice::ReopenLog => {}
+                Notice::Ready => ready += 1,
+                Notice::Reload => reload = true,
+                Notice::Ended { .. } => {}
             }
         }
+        if reload {
+            // It came too early for the shards: it is done when they serve.
+            self.sender.send(Notice::Reload).expect("`notices` is here");
+        }
         self.greet(&addresses);
-        Ok(Relay { parts: self, committer_thread, balance, threads, notices })
+        Ok(Relay { parts: self, committer: door, committer_thread, balance, threads, notices })
     }
 
     /// Every shard reads the entries of its own slots; all at once, because that is what a start
@@ -233,6 +264,7 @@ impl Parts {
 /// The relay at work.
 struct Relay {
     parts: Parts,
+    committer: Committer,
     committer_thread: CommitterThread,
     balance: Arc<Balance>,
     threads: Vec<JoinHandle<()>>,
@@ -247,10 +279,13 @@ enum Ending {
 }
 
 impl Relay {
-    fn serve(&self) -> Ending {
+    fn serve(&mut self) -> Ending {
         loop {
             match self.notices.recv().expect("we hold a sender") {
-                Notice::ReopenLog => self.parts.control.reopen_log(),
+                Notice::Reload => {
+                    self.parts.control.reopen_log();
+                    self.reload();
+                }
                 Notice::Stop(signal) => {
                     self.parts.emit(Event::ServerStopping { signal });
                     return Ending::Asked;
@@ -259,6 +294,50 @@ impl Relay {
                 Notice::Ready | Notice::Failed { .. } | Notice::Ended { .. } => {}
             }
         }
+    }
+
+    /// Goes on by what the file says now, as far as that can be without a restart.
+    fn reload(&mut self) {
+        let running = &self.parts.config;
+        match (self.parts.reread)().and_then(|new| running.reloaded(new)) {
+            Ok(reloaded) => self.apply(reloaded),
+            Err(error) => {
+                let problems = error.lines();
+                say("baton: SIGHUP: the configuration was refused, the one before stays in use:");
+                problems.iter().for_each(say);
+                self.parts.emit(Event::ConfigRejected {
+                    problems: problems.len() as u32,
+                    first: problems[0].as_str().into(),
+                });
+            }
+        }
+    }
+
+    fn apply(&mut self, reloaded: Reloaded) {
+        let Reloaded { config, changed, waiting } = reloaded;
+        let config = Arc::new(config);
+        let (applied, all_applied) = mpsc::channel();
+        for shard in 0..self.threads.len() {
+            let (config, applied) = (Arc::clone(&config), applied.clone());
+            self.balance.inbox(shard).push(Message::Reload { config, applied });
+        }
+        self.committer.set_free_bytes_min(config.disk.free_bytes_min);
+        self.parts.control.set_log_level(log_level(&config));
+        // A file that asks for more than the machine gives is obeyed with a warning, as at start.
+        if let Ok(plan) = checks::check(&config, &self.parts.facts) {
+            warn(&plan);
+        }
+        self.parts.config = config;
+        drop(applied);
+        // Who reads the event may rely on it. A shard that is stuck is not waited for: it must not
+        // keep us from hearing a signal to stop.
+        match all_applied.recv_timeout(GRACE_MARGIN) {
+            Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => {}
+            Ok(never) => match never {},
+        }
+        let names = |names: Vec<String>| names.into_iter().map(Into::into).collect();
+        let (changed, waiting) = (names(changed), names(waiting));
+        self.parts.emit(Event::ConfigReloaded { changed, waiting });
     }
 
     fn stop(self, ending: Ending) -> Result<(), StartError> {
@@ -295,7 +374,8 @@ impl Relay {
                     sum += queued;
                     left -= 1;
                 }
-                Ok(Notice::ReopenLog) => self.parts.control.reopen_log(),
+                // Nothing begins any more that another configuration could be for.
+                Ok(Notice::Reload) => self.parts.control.reopen_log(),
                 Ok(Notice::Ready | Notice::Failed { .. } | Notice::Poisoned | Notice::Stop(_)) => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     return Err(StartError::Stuck);

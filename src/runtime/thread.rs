@@ -188,12 +188,17 @@ impl Open {
         self.shard.snapshot().due_entries
     }
 
-    fn hear(&self, message: Message) -> Heard {
+    fn hear(&mut self, message: Message) -> Heard {
         match message {
             Message::Connection { tcp, listener, seat } => {
                 serve(&self.shard, &self.world, tcp, listener, seat);
             }
             Message::Password { ticket, matches } => self.world.password_answered(ticket, matches),
+            Message::Reload { config, applied } => {
+                self.grace = config.shutdown_grace;
+                self.shard.reload(config);
+                drop(applied);
+            }
             Message::Stop => return Heard::Stop,
         }
         Heard::GoOn

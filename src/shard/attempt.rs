@@ -6,12 +6,14 @@
 
 use super::deadline::{Elapsed, OnStop};
 use super::wire::{self, Leftover};
-use super::world::World;
+use super::pager::READ_AGAIN;
+use super::world::{Share, World};
 use super::{Counted, Shard};
 use crate::deliver::lane::{Message, Ready};
 use crate::event::{Delays, Event};
 use crate::limits::FAREWELL_SECONDS_MAX;
 use crate::message::{Cause, Outcome, Scope, Stage, StatusCode, Verdict};
+use crate::queue::key::DueKey;
 use crate::smtp::client::{ClientSession, Delivery, Lost, Step, Wait};
 use crate::time::Moment;
 use std::net::SocketAddr;
@@ -58,7 +60,7 @@ pub(super) async fn session<W: World>(shard: Shard<W>, lane: usize) {
         carried += 1;
         seat.lane.borrow_mut().waits();
         shard.unpark(lane);
-        let enough = carried >= shard.inner.config.delivery.messages_per_connection_max;
+        let enough = carried >= shard.delivery().messages_per_connection_max;
         if still_good && !enough {
             next = line.next_entry(lane).await;
         }
@@ -108,11 +110,11 @@ impl<'a, W: World> Line<'a, W> {
 
     async fn connect(shard: &'a Shard<W>, remote: SocketAddr) -> Result<Self, Outcome> {
         let inner = &shard.inner;
-        let until = shard.after(inner.config.delivery.connect_timeout);
+        let until = shard.after(shard.delivery().connect_timeout);
         let connect = inner.world.connect(remote, None);
         let words = match inner.deadlines.within(until, OnStop::Finish, connect).await {
             Ok(Ok(stream)) => {
-                let session = ClientSession::new(&inner.config.hostname);
+                let session = ClientSession::new(&shard.config().hostname);
                 let mut line = Line {
                     shard,
                     remote,
@@ -190,7 +192,7 @@ impl<'a, W: World> Line<'a, W> {
     async fn next_entry(&mut self, lane: usize) -> Option<Ready> {
         let inner = &self.shard.inner;
         let seat = self.shard.seat(lane);
-        let until = self.shard.after(inner.config.delivery.connection_idle);
+        let until = self.shard.after(self.shard.delivery().connection_idle);
         let arrival = async {
             loop {
                 if inner.stopping.get() {
@@ -290,8 +292,9 @@ impl<W: World> Shard<W> {
         self.inner.world.moment().after(wait)
     }
 
-    /// The message of an entry: still in memory, or read back. `None` when it cannot be read: the
-    /// entry stays as it is on disk and is not tried again before a restart.
+    /// The message of an entry: still in memory, or read back. `None` when there is none: the entry
+    /// stays as it is on disk and is not tried again before a restart; or when it cannot be read
+    /// now, and then the entry comes back later.
     pub(super) async fn message_of(&self, entry: &Ready) -> Option<Message> {
         if let Some(message) = &entry.message {
             return Some(message.clone());
@@ -307,9 +310,20 @@ impl<W: World> Shard<W> {
             }
             Err(error) => {
                 self.emit_damaged(Some(entry.key), &error);
+                self.return_later(entry.key);
                 None
             }
         }
+    }
+
+    /// Reading failed, which may pass: the entry waits on disk again after a while.
+    fn return_later(&self, key: DueKey) {
+        let shard = self.clone();
+        self.inner.world.spawn(Share::Background, async move {
+            shard.inner.world.sleep(READ_AGAIN).await;
+            shard.inner.schedule.borrow_mut().returns(key);
+            shard.inner.pager.raise();
+        });
     }
 
     /// An entry whose connection turned out to be gone goes first on another one.

@@ -10,7 +10,8 @@ use crate::deliver::lane::Ready;
 impl<W: World> Shard<W> {
     /// The lane that leads to `domain` (lower case), if there is one.
     pub(super) fn lane_of(&self, domain: &str) -> Option<usize> {
-        let (index, route) = self.inner.config.route(domain)?;
+        let config = self.inner.config.borrow();
+        let (index, route) = config.route(domain)?;
         match &route.via {
             Via::Hosts(_) => Some(index),
             // Needs DNS, which this version does not ask.
@@ -26,7 +27,7 @@ impl<W: World> Shard<W> {
 
     /// What the lane is called in events: its route's pattern.
     pub(super) fn lane_name(&self, lane: usize) -> Box<str> {
-        self.inner.config.routes[lane].domain.to_string().into()
+        self.inner.config.borrow().routes[lane].domain.to_string().into()
     }
 
     pub(super) fn arrive(&self, lane: usize, entry: Ready) {

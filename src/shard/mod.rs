@@ -27,7 +27,7 @@ mod wire;
 pub mod world;
 
 use crate::accept::Admission;
-use crate::config::{Config, Route, Via};
+use crate::config::{Config, Delivery, Route, Via};
 use crate::deliver::lane::{Charge, Lane};
 use crate::filter::Bounds;
 use crate::limits::{PAGE_ENTRIES_MAX, READ_BYTES_MAX};
@@ -75,10 +75,9 @@ impl<W: World> Clone for Shard<W> {
 
 struct Inner<W: World> {
     world: W,
-    config: Arc<Config>,
+    /// Another one after a reload; listeners, routes and budgets in it never change.
+    config: RefCell<Arc<Config>>,
     admission: Arc<Mutex<Admission>>,
-    bounds: Bounds,
-    retry: RetryPolicy,
     deadlines: Deadlines,
     ids: RefCell<MessageIds>,
     schedule: RefCell<Schedule>,
@@ -119,11 +118,6 @@ impl<W: World> Shard<W> {
         let ready_max = part(u64::from(config.memory.ready_max));
         let lanes = seats(&config, place, ready_max);
         let inner = Inner {
-            bounds: Bounds { hops_max: config.limits.hops_max as usize },
-            retry: RetryPolicy {
-                first: config.delivery.retry_first,
-                max: config.delivery.retry_max,
-            },
             deadlines: Deadlines::default(),
             ids: RefCell::new(MessageIds::new(place.index as u8, newest)),
             schedule: RefCell::new(schedule),
@@ -138,7 +132,7 @@ impl<W: World> Shard<W> {
             inflight_bytes_max: part(config.memory.inflight_bytes_max),
             ready_max,
             world,
-            config,
+            config: RefCell::new(config),
             admission,
         };
         Shard { inner: Rc::new(inner) }
@@ -154,6 +148,15 @@ impl<W: World> Shard<W> {
     /// Takes a fresh connection that came in on listener `listener`.
     pub fn serve(&self, stream: W::Stream, listener: usize) {
         self.inner.world.spawn(Share::Ingest, serve::session(self.clone(), stream, listener));
+    }
+
+    /// Goes by `config` in what begins from now on: connections, logins, messages, attempts. An
+    /// inbound session keeps the limits that it began with. `config` is one that
+    /// [`Config::reloaded`] made.
+    pub fn reload(&self, config: Arc<Config>) {
+        // Every shard does so for all: the last one to be told leaves the latest limits.
+        self.inner.admission.lock().expect("not poisoned").set_limits(&config.limits);
+        self.inner.config.replace(config);
     }
 
     /// Begins to stop: new and resting sessions are told 421, messages under way are finished, no
@@ -180,6 +183,24 @@ impl<W: World> Shard<W> {
             ready_entries: schedule.taken() as u64,
             inflight_bytes: inner.inflight.get() as u64,
         }
+    }
+
+    /// The rules for what begins now; to be kept by what shall end by the same rules.
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.inner.config.borrow())
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds { hops_max: self.inner.config.borrow().limits.hops_max as usize }
+    }
+
+    fn delivery(&self) -> Delivery {
+        self.inner.config.borrow().delivery.clone()
+    }
+
+    fn retry_policy(&self) -> RetryPolicy {
+        let Delivery { retry_first, retry_max, .. } = self.delivery();
+        RetryPolicy { first: retry_first, max: retry_max }
     }
 
     fn charge(&self, bytes: usize) -> Charge {

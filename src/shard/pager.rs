@@ -19,8 +19,8 @@ use std::time::Duration;
 
 /// The longest sleep: the wall clock may be set while we sleep by the monotonic one.
 const NAP_MAX: Duration = Duration::from_secs(30);
-/// Before a page that could not be read is tried again.
-const READ_AGAIN: Duration = Duration::from_secs(60);
+/// Before what could not be read is tried again.
+pub(super) const READ_AGAIN: Duration = Duration::from_secs(60);
 /// How long an entry that nobody can carry now is set aside.
 const REST: Duration = Duration::from_secs(1);
 
@@ -64,7 +64,9 @@ impl<W: World> Shard<W> {
 
     async fn page(&self, domain: DomainKey, after: DueKey) {
         let now = self.inner.world.stamp();
-        match self.inner.world.page(domain, after, now, PAGE_ENTRIES_MAX).await {
+        let room = self.inner.ready_max.saturating_sub(self.inner.schedule.borrow().taken());
+        let limit = PAGE_ENTRIES_MAX.min(room.max(1));
+        match self.inner.world.page(domain, after, now, limit).await {
             Ok(page) => self.place(domain, page),
             Err(error) => {
                 self.emit_damaged(None, &error);

@@ -31,7 +31,7 @@ impl<W: World> Shard<W> {
     ) -> Reply {
         let received = self.inner.world.stamp();
         let identified = identify(transaction, Circumstances { id, peer, received });
-        let screened = match screen(identified, &self.inner.bounds) {
+        let screened = match screen(identified, &self.bounds()) {
             Ok(screened) => screened,
             Err(refused) => {
                 let (sender, origin) = (&refused.envelope.sender, &refused.envelope.origin);
@@ -46,8 +46,9 @@ impl<W: World> Shard<W> {
 
     async fn keep(&self, screened: Screened, charge: Charge, began: Moment) -> Reply {
         let world = &self.inner.world;
-        let expire_after = self.inner.config.delivery.expire_after;
+        let expire_after = self.delivery().expire_after;
         let (change, admitted) = admit(screened, world.stamp(), expire_after);
+        self.claim(&admitted);
         match world.commit(Commit::new(vec![change])).await {
             Ok(committed) => {
                 let accept = world.moment().since(began);
@@ -56,6 +57,7 @@ impl<W: World> Shard<W> {
                 committed.reply()
             }
             Err(error) => {
+                self.disclaim(&admitted);
                 let Envelope { origin, sender, .. } = &admitted.envelope;
                 let refusal = not_kept(error);
                 let (stage, sender) = (RejectStage::Data, sender.as_str());
@@ -63,6 +65,17 @@ impl<W: World> Shard<W> {
                 refusal.reply
             }
         }
+    }
+
+    /// Keeps the entries of a message out of pages while it is being committed.
+    pub(super) fn claim(&self, admitted: &Admitted) {
+        let mut schedule = self.inner.schedule.borrow_mut();
+        admitted.entries.iter().for_each(|(key, _)| schedule.claims(*key));
+    }
+
+    pub(super) fn disclaim(&self, admitted: &Admitted) {
+        let mut schedule = self.inner.schedule.borrow_mut();
+        admitted.entries.iter().for_each(|(key, _)| schedule.disclaims(*key));
     }
 
     /// Hands what is durable to its lanes, or leaves it on disk where a lane has no room.

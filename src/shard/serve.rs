@@ -2,7 +2,8 @@
 //!
 //! Reads, lets the session decide, does what its steps ask, writes the replies in one piece per
 //! pause. Owns the deadlines: idle between commands, idle within a message, a whole message, a whole
-//! session. While a message is being stored nothing is read, so a peer that pipelines cannot run ahead of the disk.
+//! session. They are, like all rules of a session, those of the configuration that it began with.
+//! While a message is being stored nothing is read, so a peer that pipelines cannot run ahead of the disk.
 
 use super::deadline::{Elapsed, OnStop};
 use super::screen::not_kept;
@@ -10,7 +11,7 @@ use super::wire::{self, Leftover};
 use super::world::{Stream, World};
 use super::{Counted, Shard};
 use crate::accept::proxy;
-use crate::config::{AuthMode, ListenerTls, Peer};
+use crate::config::{AuthMode, Config, ListenerTls};
 use crate::deliver::lane::Charge;
 use crate::event::{CloseReason, Event, RefusalTag, RejectStage, RejectTag};
 use crate::limits::{FAREWELL_SECONDS_MAX, READ_BYTES_MAX};
@@ -27,19 +28,21 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) async fn session<W: World>(shard: Shard<W>, mut stream: W::Stream, listener: usize) {
     let _counted = Counted::new(&shard.inner.inbound);
     let mut peer = stream.peer();
     let mut input = Leftover::default();
-    if declared(&shard, peer.ip()).is_some_and(|peer| peer.proxy) {
+    let config = shard.config();
+    if config.peer(peer.ip()).is_some_and(|peer| peer.proxy) {
         match read_proxy_header(&shard, &mut stream, &mut input).await {
             Ok(source) => peer = source.unwrap_or(peer),
             Err(()) => return refuse(&shard, stream, peer.ip(), RefusalTag::ProxyHeader).await,
         }
     }
-    let own_max = declared(&shard, peer.ip()).and_then(|peer| peer.sessions_max);
+    let own_max = config.peer(peer.ip()).and_then(|peer| peer.sessions_max);
     let entered = match shard.inner.stopping.get() {
         true => Err(RefusalTag::Stopping),
         false => shard.inner.admission.lock().expect("not poisoned").enter(peer.ip(), own_max),
@@ -48,11 +51,7 @@ pub(super) async fn session<W: World>(shard: Shard<W>, mut stream: W::Stream, li
         return refuse(&shard, stream, peer.ip(), tag).await;
     }
     let _seat = Seat { shard: &shard, peer: peer.ip() };
-    Conversation::new(&shard, peer, listener, input).run(stream).await;
-}
-
-fn declared<W: World>(shard: &Shard<W>, peer: IpAddr) -> Option<&Peer> {
-    shard.inner.config.peer(peer)
+    Conversation::new(&shard, config, peer, listener, input).run(stream).await;
 }
 
 /// A place in the admission counter; given back also when the session panics.
@@ -117,6 +116,8 @@ async fn read_proxy_header<W: World>(
 /// A session from its greeting to its end.
 struct Conversation<'a, W: World> {
     shard: &'a Shard<W>,
+    /// That of its beginning.
+    config: Arc<Config>,
     peer: SocketAddr,
     listener: usize,
     session: ServerSession,
@@ -129,13 +130,20 @@ struct Conversation<'a, W: World> {
 }
 
 impl<'a, W: World> Conversation<'a, W> {
-    fn new(shard: &'a Shard<W>, peer: SocketAddr, listener: usize, input: Leftover) -> Self {
-        let tls = shard.inner.config.listeners[listener].tls == ListenerTls::Implicit;
+    fn new(
+        shard: &'a Shard<W>,
+        config: Arc<Config>,
+        peer: SocketAddr,
+        listener: usize,
+        input: Leftover,
+    ) -> Self {
+        let tls = config.listeners[listener].tls == ListenerTls::Implicit;
         Conversation {
             shard,
             peer,
             listener,
-            session: ServerSession::new(Rc::new(rules(shard, peer.ip(), listener)), tls),
+            session: ServerSession::new(Rc::new(rules(&config, peer.ip(), listener)), tls),
+            config,
             gatekeeper: Gatekeeper { shard, peer: peer.ip(), id: None },
             input,
             charge: shard.charge(0),
@@ -171,8 +179,7 @@ impl<'a, W: World> Conversation<'a, W> {
 
     /// `place` is empty while TLS is being agreed on, and when that failed.
     async fn talk(&mut self, place: &mut Option<W::Stream>) -> CloseReason {
-        let implicit =
-            self.shard.inner.config.listeners[self.listener].tls == ListenerTls::Implicit;
+        let implicit = self.config.listeners[self.listener].tls == ListenerTls::Implicit;
         if implicit && let Err(reason) = self.secure(place).await {
             return reason;
         }
@@ -182,7 +189,7 @@ impl<'a, W: World> Conversation<'a, W> {
     async fn secure(&self, place: &mut Option<W::Stream>) -> Result<(), CloseReason> {
         let stream = place.take().expect("a session has a stream");
         let inner = &self.shard.inner;
-        let until = self.shard.after(inner.config.limits.command_idle_max);
+        let until = self.shard.after(self.config.limits.command_idle_max);
         let handshake = stream.accept_tls(self.listener);
         match inner.deadlines.within(until, OnStop::End, handshake).await {
             Ok(Ok(stream)) => {
@@ -263,7 +270,7 @@ impl<'a, W: World> Conversation<'a, W> {
     }
 
     async fn flush(&mut self, stream: &mut W::Stream) -> Result<(), CloseReason> {
-        let until = self.shard.after(self.shard.inner.config.limits.command_idle_max);
+        let until = self.shard.after(self.config.limits.command_idle_max);
         let replies = self.session.replies();
         let write = wire::write_all(stream, replies);
         let written = self.shard.inner.deadlines.within(until, OnStop::Finish, write).await;
@@ -308,7 +315,7 @@ impl<'a, W: World> Conversation<'a, W> {
 
     /// How long to wait for the peer, and what to say when it was too long.
     fn patience(&mut self) -> (Moment, OnStop, Reply, CloseReason) {
-        let limits = &self.shard.inner.config.limits;
+        let limits = &self.config.limits;
         let now = self.shard.inner.world.moment();
         match self.session.phase() {
             Phase::Content => {
@@ -336,7 +343,9 @@ impl<'a, W: World> Conversation<'a, W> {
     async fn authenticate(&mut self, login: Login) {
         let inner = &self.shard.inner;
         let Login { account, password } = login;
-        let proven = match inner.config.account(&account) {
+        // Not those of the beginning: a password that was withdrawn opens nothing any more.
+        let config = self.shard.config();
+        let proven = match config.account(&account) {
             Some(known) => inner.world.verify_password(&known.password_hash, password).await,
             // An unknown account costs as long as a wrong password: nobody learns which names exist.
             None => {
@@ -359,8 +368,7 @@ impl<'a, W: World> Conversation<'a, W> {
 const UNKNOWN_ACCOUNT_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$\
     bm9zdWNoYWNjb3VudDAwMA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-fn rules<W: World>(shard: &Shard<W>, peer: IpAddr, listener: usize) -> Rules {
-    let config = &shard.inner.config;
+fn rules(config: &Config, peer: IpAddr, listener: usize) -> Rules {
     let listener = &config.listeners[listener];
     let in_clear = listener.auth_without_tls;
     Rules {
@@ -405,10 +413,12 @@ impl<W: World> Gate for Gatekeeper<'_, W> {
 
     fn recipient(&mut self, address: Address) -> Result<Address, Refusal> {
         let no_route = Refusal::new(RejectTag::NoRoute, say::NO_ROUTE);
-        let config = &self.shard.inner.config;
         let address = match address.domain() {
             // RFC 5321 4.5.1: every relay has a postmaster, who is told where to be found.
-            "" => parse_mailbox(config.postmaster.as_bytes()).map_err(|_| no_route.clone())?,
+            "" => {
+                let config = self.shard.config();
+                parse_mailbox(config.postmaster.as_bytes()).map_err(|_| no_route.clone())?
+            }
             _ => address,
         };
         match self.shard.lane_of(&address.domain_key()) {
@@ -433,7 +443,7 @@ impl<W: World> Gate for Gatekeeper<'_, W> {
         Received {
             helo: &draft.helo,
             peer: self.peer,
-            hostname: &inner.config.hostname,
+            hostname: &inner.config.borrow().hostname,
             protocol: draft.protocol,
             id,
             recipients: &draft.recipients,

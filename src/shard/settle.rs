@@ -31,7 +31,7 @@ impl<W: World> Shard<W> {
         let Ready { key, due, .. } = entry;
         let (now, random) = (world.stamp(), world.random());
         let Report { outcomes, remote, delays, passes_dsn } = report;
-        let settlement = settle(&due, outcomes, &self.inner.retry, now, random);
+        let settlement = settle(&due, outcomes, &self.retry_policy(), now, random);
         self.emit_fates(&settlement, &message.envelope, due.attempts, remote, delays);
         let notices = self.notices(&settlement, &message, due.attempts, remote, passes_dsn);
         let next = settlement.waits.map(|(when, due)| {
@@ -60,9 +60,10 @@ impl<W: World> Shard<W> {
             let mut admitted = Vec::with_capacity(notices.len());
             for Dsn { envelope, body } in &notices {
                 let screened = pass_notice(envelope.clone(), body.clone());
-                let expire_after = inner.config.delivery.expire_after;
+                let expire_after = self.delivery().expire_after;
                 let (change, notice) = admit(screened, inner.world.stamp(), expire_after);
                 changes.push(change);
+                self.claim(&notice);
                 admitted.push(notice);
             }
             match inner.world.commit(Commit::new(changes)).await {
@@ -70,6 +71,7 @@ impl<W: World> Shard<W> {
                 // The process is about to end; what is on disk is tried again by the next one.
                 Err(CommitError::Poisoned) => return,
                 Err(CommitError::LowDisk | CommitError::Busy) => {
+                    admitted.iter().for_each(|notice| self.disclaim(notice));
                     inner.world.sleep(COMMIT_AGAIN).await;
                 }
             }
@@ -203,7 +205,7 @@ impl<W: World> Shard<W> {
         remote: Option<SocketAddr>,
         passes_dsn: bool,
     ) -> Vec<Dsn> {
-        let config = &self.inner.config;
+        let config = self.config();
         let now = self.inner.world.stamp();
         let remote = remote.map(|remote| remote.ip().to_string());
         let kinds = [

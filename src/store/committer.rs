@@ -103,6 +103,11 @@ impl Committer {
         self.shared.accepts()
     }
 
+    /// From the next look at the disk on, acceptance stops below so many free octets.
+    pub fn set_free_bytes_min(&self, bytes: u64) {
+        self.shared.free_bytes_min.store(bytes, Ordering::Relaxed);
+    }
+
     pub fn poisoned(&self) -> bool {
         self.shared.state.load(Ordering::Acquire) == POISONED
     }
@@ -172,6 +177,7 @@ struct Shared {
     state: AtomicU8,
     low_disk: AtomicBool,
     commit_bytes_max: u64,
+    free_bytes_min: AtomicU64,
     waiting_bytes: AtomicU64,
     free_bytes: AtomicU64,
     commits: AtomicU64,
@@ -180,11 +186,12 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(commit_bytes_max: u64) -> Self {
+    fn new(options: &StoreOptions) -> Self {
         Shared {
             state: AtomicU8::new(RUNNING),
             low_disk: AtomicBool::new(false),
-            commit_bytes_max,
+            commit_bytes_max: options.commit_bytes_max,
+            free_bytes_min: AtomicU64::new(options.free_bytes_min),
             waiting_bytes: AtomicU64::new(0),
             free_bytes: AtomicU64::new(0),
             commits: AtomicU64::new(0),
@@ -259,7 +266,6 @@ struct Writer<D, O> {
     receiver: Receiver<Message>,
     shared: Arc<Shared>,
     sync: bool,
-    free_bytes_min: u64,
     /// Something was written that no sync has covered.
     unsynced: bool,
     ticked: Instant,
@@ -279,9 +285,8 @@ impl<D: Disk, O: CommitObserver> Writer<D, O> {
             disk,
             observer,
             receiver,
-            shared: Arc::new(Shared::new(options.commit_bytes_max)),
+            shared: Arc::new(Shared::new(options)),
             sync: options.sync,
-            free_bytes_min: options.free_bytes_min,
             unsynced: false,
             ticked: now(),
             bytes_since_tick: 0,
@@ -386,11 +391,8 @@ impl<D: Disk, O: CommitObserver> Writer<D, O> {
     fn look_at_free_space(&mut self) {
         let free = self.disk.free_bytes();
         let was_low = self.shared.low_disk.load(Ordering::Relaxed);
-        let enough = if was_low {
-            self.free_bytes_min.saturating_add(self.free_bytes_min / 10)
-        } else {
-            self.free_bytes_min
-        };
+        let least = self.shared.free_bytes_min.load(Ordering::Relaxed);
+        let enough = if was_low { least.saturating_add(least / 10) } else { least };
         let low = free < enough;
         self.shared.free_bytes.store(free, Ordering::Relaxed);
         if low != was_low {
@@ -612,5 +614,8 @@ mod tests {
             assert_eq!(committer.accepts(), expected, "{free} free");
         }
         assert_eq!(*heard.0.lock().unwrap(), ["low true at 999", "low false at 1100"]);
+        committer.set_free_bytes_min(1_001);
+        writer.look_at_free_space();
+        assert_eq!(committer.accepts(), Err(CommitError::LowDisk), "the bound was raised");
     }
 }

@@ -33,6 +33,8 @@ pub struct Settings<'a> {
     pub top: &'a str,
     /// More tables; `[[route]]` tables here come first.
     pub more: String,
+    /// More keys of `[log]`.
+    pub log: &'a str,
 }
 
 impl Default for Settings<'_> {
@@ -47,6 +49,7 @@ impl Default for Settings<'_> {
             route: "",
             top: "",
             more: String::new(),
+            log: "",
         }
     }
 }
@@ -58,15 +61,15 @@ impl Settings<'_> {
     }
 
     fn text(&self, folder: &Folder, admin: &str) -> String {
-        let Settings { shards, address, listener, peers, via, route, top, more } = self;
-        let (data, log) = (folder.path("data"), folder.path("events.jsonl"));
+        let Settings { shards, address, listener, peers, via, route, top, more, log } = self;
+        let (data, path) = (folder.path("data"), folder.path("events.jsonl"));
         format!(
             "hostname = \"{HOSTNAME}\"\ndata_dir = \"{}\"\nshards = {shards}\n{top}\n\
              [[listener]]\naddress = \"{address}\"\n{listener}\n{peers}\n{more}\n\
              [[route]]\ndomain = \"*\"\nvia = [\"{via}\"]\ntls = \"none\"\n{route}\n\
-             [admin]\naddress = \"{admin}\"\n[log]\npath = \"{}\"\n",
+             [admin]\naddress = \"{admin}\"\n[log]\npath = \"{}\"\n{log}\n",
             data.display(),
-            log.display(),
+            path.display(),
         )
     }
 }
@@ -129,6 +132,12 @@ impl<'a> Relay<'a> {
 
     pub fn settings(&self) -> &Settings<'a> {
         &self.settings
+    }
+
+    /// Writes other settings where it read its own, and tells it with SIGHUP.
+    pub fn reload(&self, settings: &Settings<'_>) {
+        self.folder.write("baton.toml", settings.text(self.folder, "127.0.0.1:0"));
+        self.process.signal("-HUP");
     }
 
     /// SIGTERM, and its exit code.

@@ -2,6 +2,7 @@
 //!
 //! The monotonic clock is the executor's and only grows; this one is an epoch plus that, plus
 //! what an operator or a time daemon added or took away.
+//! Due times and expiry hang on it, so setting it is one of the faults of a run.
 
 use super::executor::Executor;
 use baton::time::{Moment, Stamp};

@@ -2,6 +2,8 @@
 //!
 //! The lines are those that the real relay would log, with the wall clock and the shard; two runs
 //! of one seed must give the same ones, or something in the relay depends on more than its world.
+//! Each entry also knows in which life it was written, since a crash lets the same thing happen
+//! twice.
 
 use super::executor::Group;
 use baton::event::Event;

@@ -2,6 +2,8 @@
 //!
 //! The senders and the remote servers write, the oracle reads. Nothing in it comes from the relay's
 //! own account of itself.
+//! A delivery keeps the place behind its final reply: whether the relay ever read that far decides
+//! whether it may deliver again.
 
 use super::executor::Group;
 use super::mail::{Identity, Notify, field, fields};

@@ -2,6 +2,7 @@
 //!
 //! Their own small reader and writer, not the product's: what both ends got wrong in the same way
 //! would otherwise pass. Every wait has a limit, because the other side may be gone for good.
+//! A line or reply that breaks the grammar of SMTP is a mistake of the relay and panics.
 
 use super::executor::Executor;
 use super::network::SimStream;
