@@ -104,38 +104,56 @@ fn swaks_logs_in_and_only_then_may_relay() {
 
 // ---- Python's smtplib
 
+struct Case {
+    name: &'static str,
+    sender: &'static str,
+    /// Of MAIL.
+    options: &'static str,
+    recipients: Vec<String>,
+    content: Vec<u8>,
+}
+
+fn smtplib_cases() -> Vec<Case> {
+    let ascii = || text("smtplib").into_bytes();
+    let utf8 = || "Subject: Gr\u{fc}\u{df}e\r\n\r\n\u{20ac} \u{1f980}\r\n".as_bytes().to_vec();
+    let latin = b"Subject: x\r\n\r\n\xe4\xf6\xfc\xff\x80\r\n".to_vec();
+    let large = format!("Subject: large\r\n\r\n{}", "0123456789abcdef..\r\n".repeat(300_000));
+    let to_one = |name, sender, options, content| Case {
+        name,
+        sender,
+        options,
+        recipients: vec![format!("{name}@y.test")],
+        content,
+    };
+    let many = (0..120).map(|number| format!("r{number}@d{}.test", number % 7)).collect();
+    vec![
+        to_one("ascii", "a@x.test", "", ascii()),
+        Case { recipients: many, ..to_one("many", "a@x.test", "", ascii()) },
+        to_one("latin", "a@x.test", "BODY=8BITMIME", latin),
+        to_one("utf8", "a@x.test", "BODY=8BITMIME SMTPUTF8", utf8()),
+        to_one("gr\u{fc}\u{df}e", "\u{e4}@\u{fc}.test", "SMTPUTF8", utf8()),
+        to_one("null", "", "", b"Subject: x\r\n\r\nnull sender\r\n".to_vec()),
+        to_one("empty", "a@x.test", "", b"Subject: x\r\n\r\n".to_vec()),
+        to_one("large", "a@x.test", "", large.into_bytes()),
+    ]
+}
+
 #[test]
 fn smtplib_delivers_every_kind_of_text() {
     let folder = Folder::new("smtplib");
     let sink = Sink::start(&folder, "sink", &[]);
     let relay = Relay::start(&folder, &Settings { shards: 2, ..Settings::to(sink.address()) });
-    let eight_bit = "Subject: Gr\u{fc}\u{df}e\r\n\r\n\u{20ac} \u{1f980}\r\n".as_bytes().to_vec();
-    let latin = b"Subject: x\r\n\r\n\xe4\xf6\xfc\xff\x80\r\n".to_vec();
-    let large = format!("Subject: large\r\n\r\n{}", "0123456789abcdef..\r\n".repeat(300_000));
-    let many: Vec<String> =
-        (0..120).map(|number| format!("r{number}@d{}.test", number % 7)).collect();
-    let one = |name: &str| vec![format!("{name}@y.test")];
-    let cases: [(&str, &str, &str, Vec<String>, Vec<u8>); 8] = [
-        ("ascii", "a@x.test", "", one("ascii"), text("smtplib").into()),
-        ("many", "a@x.test", "", many, text("many").into()),
-        ("latin", "a@x.test", "BODY=8BITMIME", one("latin"), latin),
-        ("utf8", "a@x.test", "BODY=8BITMIME SMTPUTF8", one("utf8"), eight_bit.clone()),
-        ("names", "\u{e4}@\u{fc}.test", "SMTPUTF8", one("gr\u{fc}\u{df}e"), eight_bit),
-        ("null", "", "", one("null"), b"Subject: x\r\n\r\nnull sender\r\n".to_vec()),
-        ("empty", "a@x.test", "", one("empty"), b"Subject: x\r\n\r\n".to_vec()),
-        ("large", "a@x.test", "", one("large"), large.into()),
-    ];
-    for (name, sender, options, recipients, content) in &cases {
-        let lines =
-            [&[(*sender).to_owned(), (*options).to_owned()], recipients.as_slice()].concat();
-        folder.write(&format!("{name}.env"), lines.join("\n"));
+    let cases = smtplib_cases();
+    for Case { name, sender, options, recipients, content } in &cases {
+        let lines = [*sender, *options].into_iter().chain(recipients.iter().map(String::as_str));
+        folder.write(&format!("{name}.env"), lines.collect::<Vec<_>>().join("\n"));
         folder.write(&format!("{name}.eml"), content);
     }
     let (ip, port) = (relay.address().ip().to_string(), relay.address().port().to_string());
     let python = program("python3", "python3");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients.py");
     succeed(Command::new(python).args(["-X", "utf8", script, &ip, &port]).arg(folder.path("")));
-    for (name, sender, options, recipients, content) in &cases {
+    for Case { name, sender, options, recipients, content } in &cases {
         for recipient in recipients {
             let kept = sink.await_to(recipient);
             kept.assert_is(content);

@@ -51,6 +51,15 @@ fn senders(relay: &Relay<'_>, folder: &Folder, options: &[&str]) -> Child {
     Child::start(command.args(options).stdin(Stdio::null()), Ear::Output)
 }
 
+/// Too short for a sleep to be any good.
+#[expect(clippy::disallowed_methods, reason = "moves a kill of another process about")]
+fn pause(micros: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < micros {
+        spin_loop();
+    }
+}
+
 /// Kills and starts the relay under load, then lets it deliver everything.
 fn survive(rounds: u64, test: &str, options: &[&str], settings: Settings<'_>, load: &[&str]) {
     let mut dice = Dice::new(test);
@@ -65,10 +74,7 @@ fn survive(rounds: u64, test: &str, options: &[&str], settings: Settings<'_>, lo
     for _ in 0..rounds {
         let goal = sent.accepted() + dice.below(MESSAGES_MAX) as usize;
         sent.await_accepted(goal);
-        let (began, more) = (Instant::now(), Duration::from_micros(dice.below(MOMENT_MICROS_MAX)));
-        while began.elapsed() < more {
-            spin_loop();
-        }
+        pause(Duration::from_micros(dice.below(MOMENT_MICROS_MAX)));
         relay.process.kill();
         relay = relay.again();
     }

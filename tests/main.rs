@@ -5,10 +5,12 @@
 mod clients;
 mod config;
 mod control;
+mod crash;
 mod fuzz;
 mod inbound;
 mod layers;
 mod notices;
+mod operate;
 mod outbound;
 mod process;
 mod readme;
@@ -18,4 +20,5 @@ mod runtime;
 mod servers;
 mod sim;
 mod store;
+mod syncs;
 mod wire;

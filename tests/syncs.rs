@@ -107,6 +107,7 @@ fn a_tracer_sees_the_sync_before_the_answer() {
 }
 
 /// Microseconds of the wall clock, which strace prints.
+#[expect(clippy::disallowed_methods, reason = "compared with the clock of another process")]
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     since.as_micros() as u64

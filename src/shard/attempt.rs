@@ -5,8 +5,8 @@
 //! `settle`; this file only finds out.
 
 use super::deadline::{Elapsed, OnStop};
-use super::wire::{self, Leftover};
 use super::pager::READ_AGAIN;
+use super::wire::{self, Leftover};
 use super::world::{Share, World};
 use super::{Counted, Shard};
 use crate::deliver::lane::{Message, Ready};

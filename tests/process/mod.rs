@@ -71,6 +71,7 @@ impl Drop for Folder {
 }
 
 /// Looks until there is something to see.
+#[expect(clippy::disallowed_methods, reason = "waits for another process, which has no simulator")]
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {

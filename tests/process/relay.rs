@@ -126,14 +126,6 @@ impl<'a> Relay<'a> {
         self.address
     }
 
-    pub fn admin(&self) -> SocketAddr {
-        self.admin
-    }
-
-    pub fn settings(&self) -> &Settings<'a> {
-        &self.settings
-    }
-
     /// Writes other settings where it read its own, and tells it with SIGHUP.
     pub fn reload(&self, settings: &Settings<'_>) {
         self.folder.write("baton.toml", settings.text(self.folder, "127.0.0.1:0"));

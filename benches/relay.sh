@@ -1,0 +1,148 @@
+#!/bin/bash
+# How fast baton relays, and what it costs: messages a second, CPU, syncs and switches a message.
+#
+#   benches/relay.sh [BIN] [MESSAGES]     BIN: folder of baton and baton-load (target/release)
+#
+# Source, relay and sink share this machine. With Debian's smtp-source and smtp-sink, which nobody
+# here wrote, and with baton-load, whose sink offers CHUNKING; with one shard and with two. Messages
+# of 4 KiB to one recipient over 50 connections, each synced before its 250. A run is over when the
+# queue is empty: everything was relayed. The last line of each run is the same table row.
+# Everything it makes is in a folder of its own, gone at the end. Numbers vary by a tenth between
+# runs: compare runs of one machine only.
+set -euo pipefail
+
+bin=${1:-target/release}
+messages=${2:-40000}
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/baton-relay.XXXXXX")
+pids=()
+stop_all() {
+    for pid in "${pids[@]}"; do
+        kill -KILL "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+    pids=()
+}
+trap 'stop_all; rm -rf "$work"' EXIT
+
+for tool in smtp-source:postfix smtp-sink:postfix curl:curl; do
+    PATH=$PATH:/usr/sbin command -v "${tool%:*}" >/dev/null || {
+        echo "${tool%:*} is missing: apt-get install ${tool#*:}" >&2
+        exit 1
+    }
+done
+PATH=$PATH:/usr/sbin
+
+# The address on the first line of FILE that begins with WORD; waits for it as long as PID lives.
+address() {
+    local file=$1 word=$2 pid=$3 line
+    until line=$(grep -m 1 "^$word " "$file" 2>/dev/null); do
+        kill -0 "$pid" 2>/dev/null || { cat "$file" >&2; exit 1; }
+        sleep 0.05
+    done
+    echo "${line#"$word "}"
+}
+
+# The port of a process that was told to take any and does not say which.
+listening_port() {
+    local pid=$1 inode port
+    while kill -0 "$pid" 2>/dev/null; do
+        for inode in $(find "/proc/$pid/fd" -lname 'socket:*' -printf '%l\n' | tr -dc '0-9\n'); do
+            port=$(awk -v inode="$inode" '$4 == "0A" && $10 == inode { print $2 }' /proc/net/tcp)
+            [ -n "$port" ] && { echo $((16#${port#*:})); return; }
+        done
+        sleep 0.05
+    done
+    exit 1
+}
+
+start_sink() {
+    case $1 in
+    postfix)
+        local user=()
+        # As root it insists on being told who to be.
+        [ "$(id -u)" -eq 0 ] && user=(-u root)
+        smtp-sink "${user[@]}" 127.0.0.1:0 1024 &
+        pids+=($!)
+        sink=127.0.0.1:$(listening_port $!)
+        ;;
+    baton-load)
+        "$bin/baton-load" sink --listen 127.0.0.1:0 >"$work/sink" &
+        pids+=($!)
+        sink=$(address "$work/sink" listening $!)
+        ;;
+    esac
+}
+
+start_baton() {
+    rm -rf "$work/data" "$work/events.jsonl"
+    cat >"$work/baton.toml" <<END
+hostname = "relay.test"
+data_dir = "$work/data"
+shards = $1
+[[listener]]
+address = "127.0.0.1:0"
+[[peer]]
+network = "127.0.0.0/8"
+account = "local"
+[[route]]
+domain = "*"
+via = ["$sink"]
+[admin]
+address = "127.0.0.1:0"
+[log]
+path = "$work/events.jsonl"
+END
+    "$bin/baton" run --config "$work/baton.toml" 2>"$work/baton" &
+    baton=$!
+    pids+=("$baton")
+    relay=$(address "$work/baton" listening "$baton")
+    admin=$(address "$work/baton" admin "$baton")
+}
+
+metric() {
+    curl -s "http://$admin/metrics" | awk -v name="$1" '$1 == name { print $2 }'
+}
+
+# Sends everything and waits until it was relayed; what `baton-load cpu` measures.
+flow() {
+    case $1 in
+    postfix)
+        smtp-source -d -s 50 -l 4096 -m "$messages" -M client.test -f a@x.test -t b@y.test "$relay"
+        ;;
+    baton-load)
+        "$bin/baton-load" send --to "$relay" --messages "$messages" --sessions 50 --size 4096 \
+            --pipelining >"$work/send"
+        ;;
+    esac
+    # The counter follows what was committed; it is looked at seldom, not to be what is measured.
+    until [ "$(metric baton_recipients_delivered_total)" -ge "$messages" ]; do sleep 0.02; done
+}
+export -f flow metric
+export bin messages relay admin work
+
+measure() {
+    local tools=$1 shards=$2 syncs line
+    start_sink "$tools"
+    start_baton "$shards"
+    export relay admin
+    syncs=$(metric baton_wal_syncs_total)
+    line=$("$bin/baton-load" cpu --pid "$baton" --messages "$messages" -- \
+        bash -c "flow $tools" | grep '^cpu: ')
+    syncs=$(($(metric baton_wal_syncs_total) - syncs))
+    # shellcheck disable=SC2086  # words of `name=value`
+    printf '%s\n' $line | awk -F= -v tools="$tools" -v shards="$shards" -v messages="$messages" \
+        -v syncs="$syncs" '{ value[$1] = $2 } END {
+            printf "%-11s %6d %9d %10.0f %9.1f %10.3f %12.2f\n", tools, shards, messages,
+                messages / value["seconds"], value["cpu_us"] / messages, syncs / messages,
+                value["voluntary_switches"] / messages
+        }'
+    stop_all
+}
+
+echo "machine: $(nproc) cores, kernel $(uname -r), data on $(df --output=fstype "$work" | tail -1)"
+printf '%-11s %6s %9s %10s %9s %10s %12s\n' tools shards messages messages/s cpu_us/m syncs/m switches/m
+for tools in postfix baton-load; do
+    for shards in 1 2; do
+        [ "$shards" -le "$(nproc)" ] && measure "$tools" "$shards"
+    done
+done
