@@ -5,8 +5,8 @@
 #
 # Source, relay and sink share this machine. With Debian's smtp-source and smtp-sink, which nobody
 # here wrote, and with baton-load, whose sink offers CHUNKING; with one shard and with two. Messages
-# of 4 KiB to one recipient over 50 connections, each synced before its 250. A run is over when the
-# queue is empty: everything was relayed. The last line of each run is the same table row.
+# of 4 KiB to one recipient over 50 connections, each synced before its 250. A run is over when
+# everything was relayed.
 # Everything it makes is in a folder of its own, gone at the end. Numbers vary by a tenth between
 # runs: compare runs of one machine only.
 set -euo pipefail
@@ -66,6 +66,8 @@ start_sink() {
         sink=127.0.0.1:$(listening_port $!)
         ;;
     baton-load)
+        # A file that is new: an old one would tell the old address.
+        rm -f "$work/sink"
         "$bin/baton-load" sink --listen 127.0.0.1:0 >"$work/sink" &
         pids+=($!)
         sink=$(address "$work/sink" listening $!)
@@ -74,7 +76,7 @@ start_sink() {
 }
 
 start_baton() {
-    rm -rf "$work/data" "$work/events.jsonl"
+    rm -rf "$work/data" "$work/events.jsonl" "$work/baton"
     cat >"$work/baton.toml" <<END
 hostname = "relay.test"
 data_dir = "$work/data"
@@ -105,6 +107,7 @@ metric() {
 
 # Sends everything and waits until it was relayed; what `baton-load cpu` measures.
 flow() {
+    set -e
     case $1 in
     postfix)
         smtp-source -d -s 50 -l 4096 -m "$messages" -M client.test -f a@x.test -t b@y.test "$relay"
@@ -126,8 +129,8 @@ measure() {
     start_baton "$shards"
     export relay admin
     syncs=$(metric baton_wal_syncs_total)
-    line=$("$bin/baton-load" cpu --pid "$baton" --messages "$messages" -- \
-        bash -c "flow $tools" | grep '^cpu: ')
+    line=$("$bin/baton-load" cpu --pid "$baton" --messages "$messages" -- bash -c "flow $tools")
+    line=$(grep '^cpu: ' <<<"$line")
     syncs=$(($(metric baton_wal_syncs_total) - syncs))
     # shellcheck disable=SC2086  # words of `name=value`
     printf '%s\n' $line | awk -F= -v tools="$tools" -v shards="$shards" -v messages="$messages" \
