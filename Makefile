@@ -3,7 +3,8 @@
 #   make run      build and start the relay with etc/baton.toml (CONFIG=file for another)
 #   make demo     relay and sink on loopback, three messages through them, what happened
 #   make test     all tests          make bench    the measurements of the README
-#   make lint     format and clippy  make install  binary, unit file and example configuration
+#   make lint     format and clippy  make build     the binaries; then, as root,
+#                                    make install   binary, unit file and example configuration
 #
 # The build takes a quarter of an hour the first time: RocksDB is compiled.
 
@@ -15,11 +16,12 @@ DESTDIR ?=
 # To build: a C++ compiler for RocksDB and libclang for its bindings. To test: clients and servers
 # that we did not write.
 BUILD_PACKAGES := g++ libclang-dev make
-TEST_PACKAGES := $(BUILD_PACKAGES) swaks postfix openssl curl python3 prometheus strace
+TEST_PACKAGES := $(BUILD_PACKAGES) swaks libnet-ssleay-perl postfix openssl curl python3 \
+	python3-aiosmtpd prometheus strace
 RUST_MIN := 1.95
 
 CARGO := cargo
-TARGET := $(shell $(CARGO) metadata --no-deps --format-version 1 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+TARGET := $(or $(shell $(CARGO) metadata --no-deps --format-version 1 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'),target)
 BIN := $(TARGET)/release
 
 .PHONY: run demo test bench lint install build packages test-packages rust
@@ -42,7 +44,9 @@ lint: packages rust
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 
-install: build
+# Does not build: root has no business compiling, and often no cargo.
+install:
+	@test -x $(BIN)/baton || { echo "build first, as yourself: make build" >&2; exit 1; }
 	install -D -m 755 $(BIN)/baton $(DESTDIR)$(PREFIX)/bin/baton
 	install -D -m 644 etc/baton.toml $(DESTDIR)/etc/baton/baton.toml.example
 	install -D -m 644 etc/baton.service $(DESTDIR)/etc/systemd/system/baton.service

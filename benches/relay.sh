@@ -1,7 +1,7 @@
 #!/bin/bash
 # How fast baton relays, and what it costs: messages a second, CPU, syncs and switches a message.
 #
-#   benches/relay.sh [BIN] [MESSAGES]     BIN: folder of baton and baton-load (target/release)
+#   benches/relay.sh [BIN] [MESSAGES]   BIN: folder of baton and baton-load (target/release)
 #
 # Source, relay and sink share this machine. With Debian's smtp-source and smtp-sink, which nobody
 # here wrote, and with baton-load, whose sink offers CHUNKING; with one shard and with two. Messages
@@ -143,7 +143,8 @@ measure() {
 }
 
 echo "machine: $(nproc) cores, kernel $(uname -r), data on $(df --output=fstype "$work" | tail -1)"
-printf '%-11s %6s %9s %10s %9s %10s %12s\n' tools shards messages messages/s cpu_us/m syncs/m switches/m
+printf '%-11s %6s %9s %10s %9s %10s %12s\n' \
+    tools shards messages messages/s cpu_us/m syncs/m switches/m
 for tools in postfix baton-load; do
     for shards in 1 2; do
         [ "$shards" -le "$(nproc)" ] && measure "$tools" "$shards"

@@ -153,6 +153,8 @@ pub enum Counter {
 pub enum Timer {
     /// Final dot to 250.
     Accept,
+    /// Identification and filter.
+    Filter,
     /// Our 250 to the next hop's.
     Delivery,
 }
@@ -306,9 +308,12 @@ events! {
         protocol: &'static str,
         /// Final dot to 250.
         accept_micros: u64,
+        /// Identification and filter.
+        filter_micros: u64,
     } |meter| {
         meter.count(Counter::MessagesAccepted);
         meter.time(Timer::Accept, Duration::from_micros(*accept_micros));
+        meter.time(Timer::Filter, Duration::from_micros(*filter_micros));
     }
     MessageRejected = "message-rejected" Info {
         stage: RejectStage,
@@ -380,6 +385,8 @@ events! {
 
     CommitFailed = "commit-failed" Error {
         error: CommitError,
+        /// The store's own.
+        words: Box<str>,
     }
     /// Acceptance stops until there is room again.
     DiskLow = "disk-low" Error {
@@ -625,7 +632,7 @@ mod tests {
             Event::AuthSucceeded { peer: ip, account: t() },
             Event::AuthFailed { peer: ip, account: t() },
             Event::MessageAccepted { id, peer: ip, account: t(), sender, sender_id: who(),
-                recipients: 2, bytes: 4_096, protocol: "ESMTPSA", accept_micros: 2_500 },
+                recipients: 2, bytes: 4_096, protocol: "ESMTPSA", accept_micros: 2_500, filter_micros: 40 },
             Event::MessageRejected { stage: RejectStage::Rcpt, tag: RejectTag::NotAllowed,
                 peer: ip, account: t(), sender: t(), reply: t() },
             Event::RecipientDelivered { id, recipient: to(), sender_id: who(), remote: peer,
@@ -637,7 +644,7 @@ mod tests {
             Event::NoticeQueued { id, about: id, kind: "failure" },
             Event::LaneStalled { lane: t(), cause: t(), millis: 60_000 },
             Event::LaneResumed { lane: t() },
-            Event::CommitFailed { error: CommitError::Poisoned },
+            Event::CommitFailed { error: CommitError::Poisoned, words: t() },
             Event::DiskLow { free: 1 },
             Event::DiskRecovered { free: u64::MAX },
             Event::RecordDamaged { id: None, words: t() },
@@ -749,6 +756,7 @@ mod tests {
         assert_eq!(*seen.counters.borrow(), expected);
         let expected = [
             (Timer::Accept, Duration::from_micros(2_500)),
+            (Timer::Filter, Duration::from_micros(40)),
             (Timer::Delivery, Duration::from_millis(9)),
         ];
         assert_eq!(*seen.times.borrow(), expected);

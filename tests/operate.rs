@@ -281,14 +281,13 @@ fn mail_flows_while_two_thousand_sessions_rest() {
     let mut idle = Child::start(idle.args(["--to", &to]).stdin(Stdio::null()), Ear::Output);
     let established = idle.line_after("idle: established=").expect("sessions");
     assert!(established.starts_with("2000 of 2000 "), "{established}");
+    let inbound = "baton_sessions{direction=\"inbound\"}";
+    eventually("sessions that are counted", || (relay.metric(inbound) >= IDLE).then_some(()));
     let mut send = Command::new(baton_load());
     succeed(send.args(["send", "--messages", "500", "--sessions", "10", "--to", &to]));
     sink.await_deliveries(500);
-    let resting = relay.metric("baton_sessions{direction=\"inbound\"}");
-    let overlapped = idle.is_running();
     // Exit code 0: every session was open to the end, without a word.
     let said = idle.rest();
     assert!(idle.wait().success(), "{said}");
-    println!("{said}\n{resting} sessions while mail flowed");
-    assert!(!overlapped || resting >= IDLE, "{resting}");
+    println!("{said}");
 }

@@ -121,7 +121,8 @@ fn a_broken_file_changes_nothing() {
 
     // Both files are right, but not together while the budget stays.
     let more = "[limits]\nmessage_bytes_max = \"1GiB\"\n\
-        [memory]\ninflight_bytes_max = \"1GiB\"\ncommit_bytes_max = \"1GiB\"\n";
+        [memory]\ninflight_bytes_max = \"1GiB\"\ncommit_bytes_max = \"1GiB\"\n\
+        [disk]\nfree_bytes_min = \"2GiB\"\n";
     let more = Settings { more: more.to_owned(), ..settings.clone() };
     let event = reload(&relay, &more, "config-rejected", 2);
     assert!(event["first"].as_str().unwrap().contains("needs a restart"), "{event}");

@@ -1,5 +1,6 @@
 """A server of the aiosmtpd library that keeps what it gets: NNNNNN.eml with NNNNNN.env, whose lines
-are the sender, the options of MAIL, then the recipients. Prints its port. Serves until it is killed.
+are the sender, the options of MAIL, then the recipients. Prints its port, and serves until it is
+killed.
 """
 
 import asyncio

@@ -67,6 +67,8 @@ fn options() -> StoreOptions {
 struct Deaf;
 
 impl CommitObserver for Deaf {
+    fn synced(&mut self) {}
+
     fn batch(&mut self, _batch: &Batch) {}
     fn disk(&mut self, _low: bool, _free_bytes: u64) {}
     fn poisoned(&mut self, _error: &StoreError) {}
@@ -79,6 +81,8 @@ struct Gate {
 }
 
 impl CommitObserver for Gate {
+    fn synced(&mut self) {}
+
     fn batch(&mut self, batch: &Batch) {
         // A test that is over holds nothing back.
         let _ = self.written.send(*batch);

@@ -3,8 +3,8 @@
 //! Counted by baton itself, and seen from outside with strace: between the last octet of a message
 //! and its 250 an fdatasync of a log file began and returned 0. Where the kernel lets nobody trace,
 //! the count has to do, and the test says so.
-//! The next hop keeps every delivery waiting, so that no outcome is committed meanwhile: each sync is one for
-//! an acceptance.
+//! The next hop keeps every delivery waiting, so that no outcome is committed meanwhile: each sync
+//! is one for an acceptance.
 
 use crate::process::{
     Folder, Ledger, Relay, Settings, Sink, Talk, baton_load, eventually, program, succeed,

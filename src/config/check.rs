@@ -12,9 +12,9 @@ use super::document::{Document, Table};
 use super::form::HOST_NAME;
 use super::inbound::{AccountTable, AuthMode, Limits, ListenerTable, ListenerTls, PeerTable};
 use super::knob::Declared;
-use super::outbound::{Delivery, Route, Via};
+use super::outbound::{Delivery, Route, RouteTls, Via};
 use super::problem::Problems;
-use super::process::{Admin, Memory, Top};
+use super::process::{Admin, Disk, Memory, Top};
 use super::settings::Config;
 use super::tables::Tables;
 use super::unit::{show_period, show_size};
@@ -36,11 +36,14 @@ pub fn config(
     let log = document.one(problems);
     let limits = document.one(problems);
     let memory = document.one(problems);
-    let disk = document.one(problems);
+    let disk: Option<Disk> = document.one(problems);
     let delivery = document.one(problems);
     let filter = document.one(problems);
     if let (Some(limits), Some(memory)) = (&limits, &memory) {
         relate_sizes(document, limits, memory, problems);
+    }
+    if let (Some(disk), Some(memory)) = (&disk, &memory) {
+        relate_disk(document, disk, memory, problems);
     }
     if let Some(limits) = &limits {
         relate_durations(document, limits, problems);
@@ -171,6 +174,16 @@ fn routes(
                 format!("`via` has {own}, a listener of this relay: mail would go in circles");
             problems.add(table.place("via"), what, None);
         }
+        // Accepted and not done would be mail in clear text, or a 550 for every recipient.
+        if matches!(route.tls, RouteTls::Require | RouteTls::Verify) {
+            let what = "`tls` asks for encryption, which this version does not do when it delivers";
+            let allowed = "\"opportunistic\" or \"none\", until it does".to_owned();
+            problems.add(table.place("tls"), what.to_owned(), Some(allowed));
+        }
+        if route.via == Via::Mx {
+            let what = "`via` is \"mx\", which this version does not look up";
+            problems.add(table.place("via"), what.to_owned(), Some("a list of hosts".to_owned()));
+        }
         earlier.push((table, route));
     }
     earlier.into_iter().map(|(_, route)| route).collect()
@@ -208,6 +221,22 @@ fn sizes(limits: &Limits, memory: &Memory) -> [(Side<u64>, Side<u64>); 2] {
         };
         (message, Side { table: "memory", key, value, show: show_size })
     })
+}
+
+/// When acceptance stops, what is in memory must still fit on the disk: a flush that finds no room
+/// fails the store. Twice, for the log that is made meanwhile.
+fn relate_disk(document: &Document<'_>, disk: &Disk, memory: &Memory, problems: &mut Problems<'_>) {
+    let needed = disk.memtable_bytes.saturating_mul(2).saturating_add(memory.commit_bytes_max);
+    if disk.free_bytes_min < needed {
+        let place = ["free_bytes_min", "memtable_bytes"].map(|key| document.place("disk", key));
+        let what = format!(
+            "disk.free_bytes_min ({}) is less than what may still have to be written",
+            show_size(disk.free_bytes_min)
+        );
+        let least = show_size(needed);
+        let allowed = format!("{least} or more: twice memtable_bytes and memory.commit_bytes_max");
+        problems.add(place.into_iter().flatten().next().unwrap_or(0), what, Some(allowed));
+    }
 }
 
 fn relate_durations(document: &Document<'_>, limits: &Limits, problems: &mut Problems<'_>) {

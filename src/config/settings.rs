@@ -188,7 +188,7 @@ mod tests {
             r#"
             [[route]]
             domain = "a.test"
-            via = "mx"
+            via = ["192.0.2.1:25"]
             [[route]]
             domain = "*.test"
             via = ["127.0.0.1:2600", "[::1]:2600"]

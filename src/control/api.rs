@@ -114,7 +114,10 @@ impl From<Denied> for Problem {
                     "requests over loopback to a loopback admin.address",
                     "admin.token_file",
                 ],
-                ..Problem::new(StatusCode::FORBIDDEN, "without a token, only this machine may ask")
+                ..Problem::new(
+                    StatusCode::FORBIDDEN,
+                    "without admin.token_file the API answers on a loopback admin.address only",
+                )
             },
         }
     }

@@ -15,7 +15,7 @@ use super::meters::Meters;
 use crate::event::{Event, Level};
 use crate::time::Stamp;
 use crossbeam::queue::ArrayQueue;
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread;
@@ -184,7 +184,9 @@ impl Writer {
             Err(error) => {
                 self.journal.meters.log_failed();
                 if !self.failing {
-                    eprintln!("baton: the log (log.path) {words}: {error}");
+                    // Not `eprintln!`: it panics when nobody holds the other end, and with this
+                    // thread the metrics would stop.
+                    let _ = writeln!(io::stderr(), "baton: the log (log.path) {words}: {error}");
                 }
                 self.failing = true;
             }

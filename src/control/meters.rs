@@ -182,9 +182,9 @@ impl Meters {
         self.wal_syncs.increment(u64::from(synced));
     }
 
-    /// One message was screened.
-    pub fn filtered(&self, took: Duration) {
-        self.filter.record(took);
+    /// The log was synced beside a batch.
+    pub fn wal_synced(&self) {
+        self.wal_syncs.increment(1);
     }
 
     pub(super) fn event_dropped(&self) {
@@ -234,6 +234,7 @@ impl Meter for Meters {
     fn time(&self, timer: Timer, took: Duration) {
         match timer {
             Timer::Accept => self.accept.record(took),
+            Timer::Filter => self.filter.record(took),
             Timer::Delivery => self.delivery.record(took),
         }
     }
@@ -351,7 +352,7 @@ mod tests {
         meters.count(Counter::RecipientsBounced { class: Scope::Us });
         meters.commit_batch(64, true, Duration::from_millis(2));
         meters.commit_batch(1, false, Duration::from_millis(2));
-        meters.filtered(Duration::from_micros(200));
+        meters.time(Timer::Filter, Duration::from_micros(200));
         meters.upkeep();
         let shards: Vec<_> = (0..3).map(|_| Arc::new(Gauges::default())).collect();
         shards[0].set(Gauge::QueueDueEntries, 40);

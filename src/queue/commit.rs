@@ -31,6 +31,14 @@ impl Commit {
         self.changes.iter().any(|change| matches!(change, Change::Accept { .. }))
     }
 
+    /// Whether it may be refused for want of room: a peer still has what it would only accept. One
+    /// that settles may not, also when it brings a notice: what was delivered would be delivered
+    /// again, and the notice is smaller than what it replaces.
+    pub fn sheddable(&self) -> bool {
+        let accepts = |change: &Change| matches!(change, Change::Accept { .. });
+        !self.changes.is_empty() && self.changes.iter().all(accepts)
+    }
+
     /// Octets that it adds to the log, roughly; for the commit budget.
     pub fn bytes(&self) -> usize {
         self.changes.iter().map(Change::bytes).sum()

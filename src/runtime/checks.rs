@@ -64,6 +64,9 @@ impl Facts {
 pub struct Plan {
     /// One per shard.
     pub cores: Vec<usize>,
+    /// Inbound sessions that leave descriptors for deliveries and the store: one that cannot open a
+    /// file fails for good.
+    pub sessions_max: u32,
     pub warnings: Vec<Warning>,
 }
 
@@ -79,11 +82,14 @@ pub fn check(config: &Config, facts: &Facts) -> Result<Plan, CheckError> {
         return Err(CheckError::OpenFiles { files: facts.files });
     }
     let sessions_max = config.limits.sessions_max;
-    let wanted = u64::from(sessions_max) + FILES_BESIDE_SESSIONS;
+    let outbound: u64 = config.routes.iter().map(|route| u64::from(route.connections_max)).sum();
+    let beside = FILES_BESIDE_SESSIONS + outbound.min(facts.files / 4);
+    let wanted = u64::from(sessions_max) + beside;
+    let fit = facts.files.saturating_sub(beside).max(1).min(u64::from(sessions_max)) as u32;
     if facts.files < wanted {
         warnings.push(Warning::OpenFiles { files: facts.files, sessions_max, wanted });
     }
-    Ok(Plan { cores: choose_cores(config.shards, &facts.cores)?, warnings })
+    Ok(Plan { cores: choose_cores(config.shards, &facts.cores)?, sessions_max: fit, warnings })
 }
 
 fn check_kernel(release: &str) -> Result<(), CheckError> {

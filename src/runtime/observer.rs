@@ -36,14 +36,19 @@ impl CommitObserver for Observer {
         self.meters.commit_batch(batch.commits, batch.synced, batch.took);
     }
 
+    fn synced(&mut self) {
+        self.meters.wal_synced();
+    }
+
     fn disk(&mut self, low: bool, free: u64) {
         self.status.disk(if low { Disk::Low } else { Disk::Enough });
         self.emit(if low { Event::DiskLow { free } } else { Event::DiskRecovered { free } });
     }
 
     fn poisoned(&mut self, error: &StoreError) {
-        self.status.poison(&error.to_string());
-        self.emit(Event::CommitFailed { error: CommitError::Poisoned });
+        let words = error.to_string();
+        self.status.poison(&words);
+        self.emit(Event::CommitFailed { error: CommitError::Poisoned, words: words.into() });
         // Nobody hears the notice only when the process is ending anyway.
         drop(self.notices.send(Notice::Poisoned));
     }

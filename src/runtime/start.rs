@@ -30,7 +30,7 @@ use crate::config::{Config, ConfigError, Durability, LogLevel, LogPath, Reloaded
 use crate::control::{self, Control, ControlError, ControlOptions, LogTarget, Phase};
 use crate::event::{Event, Level};
 use crate::shard::Place;
-use crate::store::{Committer, CommitterThread, Recovered, Store, StoreError, StoreOptions};
+use crate::store::{self, Committer, CommitterThread, Recovered, Store, StoreError, StoreOptions};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -70,12 +70,15 @@ pub type Reread = Box<dyn Fn() -> Result<Config, ConfigError>>;
 ///
 /// # Errors
 /// Why it could not start, or why it could not go on.
-pub fn run(config: Config, reread: Reread) -> Result<(), StartError> {
+pub fn run(mut config: Config, reread: Reread) -> Result<(), StartError> {
     panics::install();
     let clock = Clock::start();
     let facts = Facts::gather();
     let plan = checks::check(&config, &facts)?;
     warn(&plan);
+    config.limits.sessions_max = plan.sessions_max;
+    // Makes it, and syncs its name; what is made by others is not synced.
+    store::prepare(&config.data_dir)?;
     checks::check_data_dir(&config.data_dir)?;
     let bound = listen::bind(&config.listeners, plan.cores.len())?;
     let doors = Doors::open(&config)?;
@@ -196,6 +199,13 @@ impl Parts {
     /// Every shard reads the entries of its own slots; all at once, because that is what a start
     /// with a large queue waits for.
     fn recover(&self, store: &Store) -> Result<Vec<Recovered>, StoreError> {
+        for words in store.gaps() {
+            self.emit(Event::RecordDamaged { id: None, words: words.clone() });
+            say(format_args!(
+                "baton: warning: the write-ahead log was not read to its end: {words}; after a \
+                 power failure that is the torn tail, else mail is missing: compare the event log"
+            ));
+        }
         let (began, shards) = (self.clock.moment(), self.plan.cores.len());
         let recovered: Vec<Recovered> = thread::scope(|scope| {
             let read = |shard| {
@@ -208,7 +218,8 @@ impl Parts {
         self.emit(Event::QueueRecovered {
             entries: recovered.iter().map(|one| one.entries).sum(),
             domains: recovered.iter().map(|one| one.domains as u64).sum(),
-            damaged: recovered.iter().map(|one| one.damaged).sum(),
+            damaged: recovered.iter().map(|one| one.damaged).sum::<u64>()
+                + store.gaps().len() as u64,
             millis: self.clock.moment().since(began).as_millis() as u64,
         });
         Ok(recovered)
@@ -314,7 +325,12 @@ impl Relay {
     }
 
     fn apply(&mut self, reloaded: Reloaded) {
-        let Reloaded { config, changed, waiting } = reloaded;
+        let Reloaded { mut config, changed, waiting } = reloaded;
+        // A file that asks for more than the machine gives is obeyed with a warning, as at start.
+        if let Ok(plan) = checks::check(&config, &self.parts.facts) {
+            warn(&plan);
+            config.limits.sessions_max = plan.sessions_max;
+        }
         let config = Arc::new(config);
         let (applied, all_applied) = mpsc::channel();
         for shard in 0..self.threads.len() {
@@ -323,10 +339,6 @@ impl Relay {
         }
         self.committer.set_free_bytes_min(config.disk.free_bytes_min);
         self.parts.control.set_log_level(log_level(&config));
-        // A file that asks for more than the machine gives is obeyed with a warning, as at start.
-        if let Ok(plan) = checks::check(&config, &self.parts.facts) {
-            warn(&plan);
-        }
         self.parts.config = config;
         drop(applied);
         // Who reads the event may rely on it. A shard that is stuck is not waited for: it must not

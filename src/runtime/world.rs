@@ -91,13 +91,24 @@ impl RuntimeWorld {
         let (completions, commits) =
             (Arc::clone(&world.inner.completions), Rc::clone(&world.inner.commits));
         // Among the sessions: most of whom it wakes are sessions that owe their peer a 250.
-        world.spawn(Share::Ingest, async move {
+        world.vital(Share::Ingest, async move {
             loop {
                 let (ticket, result) = poll_fn(|cx| completions.poll_next(cx)).await;
                 commits.complete(ticket, result);
             }
         });
         world
+    }
+
+    /// Without it nobody would ever hear of a commit again, on a shard that looks healthy.
+    fn vital(&self, share: Share, task: impl Future<Output = ()> + 'static) {
+        let report = |words: Box<str>| {
+            say(format_args!("a task that the relay cannot do without has panicked: {words}"));
+            abort();
+        };
+        spawn_local_into(Guarded::new(task, report), self.queue(share))
+            .expect("the task queues live as long as the shard")
+            .detach();
     }
 
     /// Hands on the answer to a password.
@@ -142,13 +153,7 @@ impl World for RuntimeWorld {
     }
 
     fn spawn_vital(&self, task: impl Future<Output = ()> + 'static) {
-        let report = |words: Box<str>| {
-            say(format_args!("a task that the relay cannot do without has panicked: {words}"));
-            abort();
-        };
-        spawn_local_into(Guarded::new(task, report), self.queue(Share::Background))
-            .expect("the task queues live as long as the shard")
-            .detach();
+        self.vital(Share::Background, task);
     }
 
     async fn sleep(&self, wait: Duration) {

@@ -16,6 +16,7 @@ use crate::message::{Cause, Outcome, Scope, Stage, StatusCode, Verdict};
 use crate::queue::key::DueKey;
 use crate::smtp::client::{ClientSession, Delivery, Lost, Step, Wait};
 use crate::time::Moment;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -112,6 +113,7 @@ impl<'a, W: World> Line<'a, W> {
         let inner = &shard.inner;
         let until = shard.after(shard.delivery().connect_timeout);
         let connect = inner.world.connect(remote, None);
+        let mut scope = Scope::Site;
         let words = match inner.deadlines.within(until, OnStop::Finish, connect).await {
             Ok(Ok(stream)) => {
                 let session = ClientSession::new(&shard.config().hostname);
@@ -133,12 +135,17 @@ impl<'a, W: World> Line<'a, W> {
                     }
                 };
             }
-            Ok(Err(error)) => format!("connecting to {remote}: {error}"),
+            Ok(Err(error)) => {
+                if is_ours(&error) {
+                    scope = Scope::Us;
+                }
+                format!("connecting to {remote}: {error}")
+            }
             Err(Elapsed) => format!("connecting to {remote}: no answer in time"),
         };
         Err(Outcome {
             verdict: Verdict::Transient,
-            scope: Scope::Site,
+            scope,
             stage: Stage::Connect,
             cause: Cause::local(StatusCode::new(4, 4, 1), words),
         })
@@ -281,6 +288,12 @@ impl<'a, W: World> Line<'a, W> {
         // A remote that does not say goodbye is left without.
         let _unanswered = shard.inner.deadlines.within(until, OnStop::Finish, farewell).await;
     }
+}
+
+/// Out of descriptors, memory or ports: the remote has no part in it.
+fn is_ours(error: &io::Error) -> bool {
+    let ours = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|number| ours.contains(&number))
 }
 
 pub(super) fn everyone(recipients: &[u16], outcome: &Outcome) -> Vec<(u16, Outcome)> {

@@ -42,6 +42,10 @@ impl<W: World> Shard<W> {
         let now = inner.world.stamp();
         let next = inner.schedule.borrow().next_wake();
         let full = self.is_full();
+        if next.is_some_and(|when| when <= now) && !full {
+            // A deadline that has passed is noticed at the next sweep: too late for what is due at a start.
+            return;
+        }
         let nap = match next {
             Some(when) if !full => when.since(now).min(NAP_MAX),
             _ => NAP_MAX,

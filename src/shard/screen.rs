@@ -19,6 +19,13 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// Where the time of a message goes until it is answered.
+struct Clocked {
+    /// When its last octet was read.
+    began: Moment,
+    filter: Duration,
+}
+
 impl<W: World> Shard<W> {
     /// The reply to the message. `began` is when its last octet was read.
     pub(super) async fn take_in(
@@ -30,6 +37,7 @@ impl<W: World> Shard<W> {
         began: Moment,
     ) -> Reply {
         let received = self.inner.world.stamp();
+        let screening = self.inner.world.moment();
         let identified = identify(transaction, Circumstances { id, peer, received });
         let screened = match screen(identified, &self.bounds()) {
             Ok(screened) => screened,
@@ -41,18 +49,18 @@ impl<W: World> Shard<W> {
                 return refusal.reply;
             }
         };
-        self.keep(screened, charge, began).await
+        let filter = self.inner.world.moment().since(screening);
+        self.keep(screened, charge, Clocked { began, filter }).await
     }
 
-    async fn keep(&self, screened: Screened, charge: Charge, began: Moment) -> Reply {
+    async fn keep(&self, screened: Screened, charge: Charge, clocked: Clocked) -> Reply {
         let world = &self.inner.world;
         let expire_after = self.delivery().expire_after;
         let (change, admitted) = admit(screened, world.stamp(), expire_after);
         self.claim(&admitted);
         match world.commit(Commit::new(vec![change])).await {
             Ok(committed) => {
-                let accept = world.moment().since(began);
-                self.emit_accepted(&admitted, accept);
+                self.emit_accepted(&admitted, &clocked);
                 self.enqueue(admitted, charge);
                 committed.reply()
             }
@@ -105,7 +113,8 @@ impl<W: World> Shard<W> {
         }
     }
 
-    fn emit_accepted(&self, admitted: &Admitted, accept: Duration) {
+    fn emit_accepted(&self, admitted: &Admitted, clocked: &Clocked) {
+        let accept = self.inner.world.moment().since(clocked.began);
         let envelope = &admitted.envelope;
         self.inner.world.emit(Event::MessageAccepted {
             id: envelope.id,
@@ -117,6 +126,7 @@ impl<W: World> Shard<W> {
             bytes: envelope.size,
             protocol: envelope.origin.protocol.as_str(),
             accept_micros: accept.as_micros() as u64,
+            filter_micros: clocked.filter.as_micros() as u64,
         });
     }
 

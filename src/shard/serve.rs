@@ -29,6 +29,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 pub(super) async fn session<W: World>(shard: Shard<W>, mut stream: W::Stream, listener: usize) {
@@ -45,7 +46,12 @@ pub(super) async fn session<W: World>(shard: Shard<W>, mut stream: W::Stream, li
     let own_max = config.peer(peer.ip()).and_then(|peer| peer.sessions_max);
     let entered = match shard.inner.stopping.get() {
         true => Err(RefusalTag::Stopping),
-        false => shard.inner.admission.lock().expect("not poisoned").enter(peer.ip(), own_max),
+        false => shard
+            .inner
+            .admission
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .enter(peer.ip(), own_max),
     };
     if let Err(tag) = entered {
         return refuse(&shard, stream, peer.ip(), tag).await;
@@ -62,7 +68,7 @@ struct Seat<'a, W: World> {
 
 impl<W: World> Drop for Seat<'_, W> {
     fn drop(&mut self) {
-        self.shard.inner.admission.lock().expect("not poisoned").leave(self.peer);
+        self.shard.inner.admission.lock().unwrap_or_else(PoisonError::into_inner).leave(self.peer);
     }
 }
 

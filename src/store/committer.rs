@@ -38,6 +38,9 @@ pub trait CommitObserver: Send + 'static {
     /// A batch is on disk; its results are handed over when this returns.
     fn batch(&mut self, batch: &Batch);
 
+    /// The log was synced for outcomes that no batch had synced.
+    fn synced(&mut self);
+
     /// Acceptance stopped (`low`) or goes on.
     fn disk(&mut self, low: bool, free_bytes: u64);
 
@@ -86,7 +89,7 @@ impl Committer {
     /// Queues `commit`; its result comes to `done`. Never blocks. After an error nothing comes to
     /// `done`: that was the result.
     pub fn submit(&self, commit: Commit, done: Done) -> Result<(), CommitError> {
-        let sheddable = commit.needs_sync();
+        let sheddable = commit.sheddable();
         let bytes = commit.bytes() as u64;
         self.shared.admit(bytes, sheddable)?;
         let job = Job { commit, bytes, done: Some(done), shared: Arc::clone(&self.shared) };
@@ -380,6 +383,7 @@ impl<D: Disk, O: CommitObserver> Writer<D, O> {
             self.disk.sync()?;
             self.unsynced = false;
             self.shared.wal_syncs.fetch_add(1, Ordering::Relaxed);
+            self.observer.synced();
         }
         self.look_at_free_space();
         self.ticked = now();
@@ -479,6 +483,8 @@ mod tests {
     struct Heard(Arc<Mutex<Vec<String>>>);
 
     impl CommitObserver for Heard {
+        fn synced(&mut self) {}
+
         fn batch(&mut self, batch: &Batch) {
             self.0.lock().unwrap().push(format!("batch of {}", batch.commits));
         }

@@ -160,7 +160,17 @@ impl fmt::Display for StoreError {
                 "store damaged, found while {doing}: {words}; keep a copy of data_dir, check the \
                  disk, then restore the last backup"
             ),
-            StoreError::Engine { doing, words } => write!(f, "store failed while {doing}: {words}"),
+            StoreError::Engine { doing, words } => {
+                write!(f, "store failed while {doing}: {words}")?;
+                // RocksDB's kinds do not tell it apart.
+                if words.contains("No space left on device") {
+                    f.write_str(
+                        "; free about twice disk.memtable_bytes on the file system of data_dir \
+                         (nothing in data_dir itself), then start again: what was accepted is kept",
+                    )?;
+                }
+                Ok(())
+            }
             StoreError::Io { doing, path, source } => {
                 write!(f, "store failed while {doing}: {}: {source}", path.display())
             }

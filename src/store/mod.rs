@@ -29,7 +29,7 @@ mod recover;
 pub use committer::{Batch, CommitObserver, CommitStatistics, Committer, CommitterThread};
 pub use completions::{Completion, Completions, Done};
 pub use error::{Doing, StoreError};
-pub use open::{Store, StoreFigures};
+pub use open::{Store, StoreFigures, prepare};
 pub use options::StoreOptions;
 pub use read::{ListedDue, ListedEnvelope};
 pub use recover::Recovered;

@@ -41,6 +41,8 @@ struct Inner {
     db: DB,
     path: PathBuf,
     options: StoreOptions,
+    /// What RocksDB left out when it read its log back, in its words.
+    gaps: Vec<Box<str>>,
     /// Messages in the queue; complete once `count_messages` has ended.
     messages: AtomicI64,
     /// Declared last, so that it is released after RocksDB has closed.
@@ -79,12 +81,20 @@ impl Store {
             db,
             path: path.to_path_buf(),
             options: options.clone(),
+            gaps: gaps(path),
             messages: AtomicI64::new(0),
             _lock: lock,
         };
         let store = Store(Arc::new(inner));
         store.check_format(&present)?;
         Ok(store)
+    }
+
+    /// Places where RocksDB stopped reading its log at this open, but for a log that is merely cut
+    /// short. A torn end after a power failure is one, and holds nothing that was promised; a disk that damaged the log makes one too, and
+    /// then everything accepted after it is gone.
+    pub fn gaps(&self) -> &[Box<str>] {
+        &self.0.gaps
     }
 
     /// Messages in the queue, each counted once however many entries it has.
@@ -197,7 +207,7 @@ impl fmt::Debug for Store {
 
 /// Makes the directory when it is not there. Only its owner may read it: it holds other people's
 /// mail.
-fn prepare(path: &Path) -> Result<(), StoreError> {
+pub fn prepare(path: &Path) -> Result<(), StoreError> {
     if path.is_dir() {
         return Ok(());
     }
@@ -239,6 +249,18 @@ fn families_present(path: &Path, database: &Options) -> Result<Vec<String>, Stor
         None => Ok(present),
         Some(_) => Err(foreign(options::DEFAULT)),
     }
+}
+
+/// Point-in-time recovery stops at the first record that it cannot read, opens, and says so in its
+/// diary only, which is new at every open.
+fn gaps(path: &Path) -> Vec<Box<str>> {
+    let diary = fs::read(path.join("LOG")).unwrap_or_default();
+    let diary = String::from_utf8_lossy(&diary);
+    let dropped = |line: &&str| line.contains(": dropping ") && line.contains(" bytes;");
+    // A log that simply ends in the middle of a record is what a killed process leaves: the record
+    // was not complete, so nobody was promised anything.
+    let torn = |line: &&str| line.contains("encountering EOF");
+    diary.lines().filter(|line| dropped(line) && !torn(line)).map(Into::into).collect()
 }
 
 fn lock(path: &Path) -> Result<File, StoreError> {

@@ -10,7 +10,8 @@
 //!
 //! Every port is chosen by the kernel and learnt from the program. Every folder is below the build
 //! folder, because baton refuses a data folder that does not sync, which a temporary one may be.
-//! A wait ends with what is waited for. [`PATIENCE`] only turns one that would never end into a failure.
+//! A wait ends with what is waited for. [`PATIENCE`] only turns one that would never end into a
+//! failure.
 
 mod child;
 mod ledger;

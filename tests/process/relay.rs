@@ -179,6 +179,12 @@ impl<'a> Relay<'a> {
         succeed(command.arg("queue").args(words).arg("--config").arg(path))
     }
 
+    /// How many events of one kind there are so far; a log of any size is soon searched.
+    pub fn count_events(&self, name: &str) -> usize {
+        let text = fs::read_to_string(self.folder.path("events.jsonl")).unwrap_or_default();
+        text.matches(&format!("\"event\":\"{name}\"")).count()
+    }
+
     /// Its events of one kind so far, those of earlier processes on this data included.
     pub fn events(&self, name: &str) -> Vec<Value> {
         events(&self.folder.path("events.jsonl"), name)

@@ -133,7 +133,7 @@ impl Committer {
 
     pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
         let bytes = commit.bytes() as u64;
-        self.admit(bytes, commit.needs_sync())?;
+        self.admit(bytes, commit.sheddable())?;
         let answer = Rc::new(Answer::default());
         // Once it is handed over it happens, also when the caller goes away.
         self.waiting.borrow_mut().push_back(Job { commit, bytes, answer: answer.clone() });
