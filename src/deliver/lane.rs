@@ -8,12 +8,13 @@
 //! connects. Below one connection per shard each still has one: the limit is then exceeded by less
 //! than the number of shards.
 
+use crate::limits::PAGE_ENTRIES_MAX;
 use crate::message::{Body, Envelope};
 use crate::queue::key::{DomainKey, DueKey};
 use crate::queue::record::Due;
 use crate::time::Moment;
 use std::cell::Cell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -92,7 +93,7 @@ pub struct Lane {
     /// Sessions that wait for an entry, and those that are being opened for one.
     idle: u32,
     /// Domains that wait for room here.
-    parked: BTreeSet<DomainKey>,
+    parked: VecDeque<DomainKey>,
     failures: u32,
     rests_until: Moment,
 }
@@ -110,7 +111,7 @@ impl Lane {
             ready: VecDeque::new(),
             sessions: 0,
             idle: 0,
-            parked: BTreeSet::new(),
+            parked: VecDeque::new(),
             failures: 0,
             rests_until: Moment::default(),
         }
@@ -201,21 +202,28 @@ impl Lane {
         self.is_full() || (now < self.rests_until && self.sessions == 0)
     }
 
+    /// Whether a fresh entry should go to disk at once: as above, and where others wait already,
+    /// which would never have their turn while mail comes in faster than it leaves.
+    pub fn passes_by(&self, now: Moment) -> bool {
+        self.refuses(now) || !self.parked.is_empty()
+    }
+
     pub fn rests_until(&self) -> Moment {
         self.rests_until
     }
 
     pub fn park(&mut self, domain: DomainKey) {
-        self.parked.insert(domain);
+        self.parked.push_back(domain);
     }
 
     /// The domains that wait for room, once there is enough to be worth a page.
-    pub fn unpark(&mut self, now: Moment) -> BTreeSet<DomainKey> {
-        if self.parked.is_empty() || self.ready.len() > self.ready_max / 2 || now < self.rests_until
-        {
-            return BTreeSet::new();
+    pub fn unpark(&mut self, now: Moment) -> Vec<DomainKey> {
+        if self.ready.len() > self.ready_max / 2 || now < self.rests_until {
+            return Vec::new();
         }
-        std::mem::take(&mut self.parked)
+        // In turn, and no more than have room: each is read from disk, and a page each may come.
+        let pages = (self.ready_max - self.ready.len()).div_ceil(PAGE_ENTRIES_MAX);
+        self.parked.drain(..pages.min(self.parked.len())).collect()
     }
 }
 

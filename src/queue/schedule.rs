@@ -44,8 +44,8 @@ enum State {
     /// A page is being read. `low` is the first key that came to wait meanwhile: the page may
     /// or may not hold it.
     Paging { low: Option<DueKey> },
-    /// Due, but its lane is full: waits for [`Schedule::unpark`].
-    Parked,
+    /// Due since then, but its lane is full: waits for [`Schedule::unpark`].
+    Parked { due: Stamp },
 }
 
 impl Schedule {
@@ -136,12 +136,14 @@ impl Schedule {
         Some((domain, self.domains[&domain].cursor))
     }
 
-    /// A page of `domain` was read; all of it that was not taken is now. `next` is when the entry
-    /// after it is due.
+    /// A page of `domain` was read, all of which is `page`; what is still there is taken now. `next`
+    /// is when the entry after it is due.
     pub fn paged(&mut self, domain: DomainKey, page: &[DueKey], next: Option<Stamp>) {
-        self.taken.extend(page.iter().map(|key| (key.id, key.group)));
         let Some(queue) = self.domains.get_mut(&domain) else { return };
         let State::Paging { low } = queue.state else { panic!("a page that nobody asked for") };
+        let there = page.iter().filter(|key| !queue.gone.contains(key));
+        self.taken.extend(there.map(|key| (key.id, key.group)));
+        // Past what others hold as well, or a page of nothing else would be read for ever.
         if let Some(last) = page.last() {
             queue.cursor = *last;
         }
@@ -160,13 +162,17 @@ impl Schedule {
 
     /// The lane of `domain` is full: it is not asked again before [`Schedule::unpark`].
     pub fn park(&mut self, domain: DomainKey) {
-        self.set_state(domain, State::Parked);
+        let Some(queue) = self.domains.get(&domain) else { return };
+        if let State::Waiting(due) = queue.state {
+            self.set_state(domain, State::Parked { due });
+        }
     }
 
-    /// The lane of `domain` has room again.
-    pub fn unpark(&mut self, domain: DomainKey, now: Stamp) {
-        if self.domains.get(&domain).is_some_and(|queue| queue.state == State::Parked) {
-            self.set_state(domain, State::Waiting(now));
+    /// The lane of `domain` has room again. It takes its turn by its age: what waits longest is
+    /// paged first, or the same few domains would fill the lane each time.
+    pub fn unpark(&mut self, domain: DomainKey) {
+        if let Some(DomainQueue { state: State::Parked { due }, .. }) = self.domains.get(&domain) {
+            self.set_state(domain, State::Waiting(*due));
         }
     }
 
@@ -186,7 +192,7 @@ impl Schedule {
         }
         match &mut queue.state {
             State::Paging { low } => *low = Some(low.map_or(key, |low| low.min(key))),
-            State::Parked => {}
+            State::Parked { due } => *due = key.due.min(*due),
             State::Waiting(when) if *when <= key.due => {}
             State::Waiting(_) | State::Quiet => self.set_state(key.domain, State::Waiting(key.due)),
         }
@@ -332,9 +338,7 @@ mod tests {
     #[test]
     fn a_domain_that_empties_while_it_is_paged_goes_with_the_page() {
         let mut schedule = Schedule::default();
-        schedule.takes(key(A, 9, 7));
-        schedule.park(A);
-        schedule.unpark(A, at(20));
+        schedule.waits(key(A, 9, 7));
         schedule.due(at(20)).unwrap();
         schedule.settles(key(A, 9, 7), None);
         assert!(!schedule.is_fresh(&key(A, 9, 7)));
@@ -350,8 +354,8 @@ mod tests {
         assert_eq!(schedule.due(at(100)), None);
         schedule.waits(key(A, 11, 2));
         assert_eq!(schedule.next_wake(), None);
-        schedule.unpark(A, at(100));
-        schedule.unpark(B, at(100));
+        schedule.unpark(A);
+        schedule.unpark(B);
         assert_eq!(schedule.due(at(100)).unwrap().0, A);
     }
 

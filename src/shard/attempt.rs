@@ -8,7 +8,7 @@ use super::deadline::{Elapsed, OnStop};
 use super::pager::READ_AGAIN;
 use super::wire::{self, Leftover};
 use super::world::{Share, World};
-use super::{Counted, Shard};
+use super::{Counted, LaneSeat, Shard};
 use crate::deliver::lane::{Message, Ready};
 use crate::event::{Delays, Event};
 use crate::limits::FAREWELL_SECONDS_MAX;
@@ -34,19 +34,14 @@ pub(super) struct Report {
 pub(super) async fn session<W: World>(shard: Shard<W>, lane: usize) {
     let _counted = Counted::new(&shard.inner.outbound);
     let seat = shard.seat(lane);
-    let first = seat.lane.borrow_mut().take();
-    let Some(first) = first else {
-        // Another session was faster.
-        return seat.lane.borrow_mut().closed();
-    };
+    let mut booking = Booking { seat, busy: false };
+    // Another session may have been faster.
+    let Some(first) = booking.take() else { return };
     let began = shard.inner.world.moment();
     let mut line = match Line::open(&shard, lane).await {
         Ok(line) => line,
         Err(outcome) => {
-            let mut lane_state = seat.lane.borrow_mut();
-            lane_state.waits();
-            lane_state.closed();
-            drop(lane_state);
+            drop(booking);
             return shard.settle_unreachable(lane, first, &outcome);
         }
     };
@@ -59,17 +54,49 @@ pub(super) async fn session<W: World>(shard: Shard<W>, lane: usize) {
     while let Some(entry) = next.take() {
         let still_good = line.carry(lane, entry, std::mem::take(&mut connect)).await;
         carried += 1;
-        seat.lane.borrow_mut().waits();
+        booking.done();
         shard.unpark(lane);
         let enough = carried >= shard.delivery().messages_per_connection_max;
         if still_good && !enough {
-            next = line.next_entry(lane).await;
+            next = line.next_entry(&mut booking).await;
         }
     }
-    seat.lane.borrow_mut().closed();
+    drop(booking);
     // What arrived between the last look and the end needs a connection of its own.
     shard.open_sessions(lane);
     line.quit().await;
+}
+
+/// A session's place in the books of its lane; given back also when the session panics, or so many
+/// panics as the lane has connections would close it.
+struct Booking<'a> {
+    seat: &'a LaneSeat,
+    /// Whether it works on an entry.
+    busy: bool,
+}
+
+impl Booking<'_> {
+    fn take(&mut self) -> Option<Ready> {
+        let entry = self.seat.lane.borrow_mut().take();
+        self.busy = entry.is_some();
+        entry
+    }
+
+    /// The entry is out of our hands.
+    fn done(&mut self) {
+        self.seat.lane.borrow_mut().waits();
+        self.busy = false;
+    }
+}
+
+impl Drop for Booking<'_> {
+    fn drop(&mut self) {
+        let mut lane = self.seat.lane.borrow_mut();
+        if self.busy {
+            lane.waits();
+        }
+        lane.closed();
+    }
 }
 
 /// A connection with its session.
@@ -196,27 +223,26 @@ impl<'a, W: World> Line<'a, W> {
     }
 
     /// The next entry of the lane, if one comes within the idle time.
-    async fn next_entry(&mut self, lane: usize) -> Option<Ready> {
+    async fn next_entry(&mut self, booking: &mut Booking<'_>) -> Option<Ready> {
         let inner = &self.shard.inner;
-        let seat = self.shard.seat(lane);
         let until = self.shard.after(self.shard.delivery().connection_idle);
         let arrival = async {
             loop {
                 if inner.stopping.get() {
                     return None;
                 }
-                let entry = seat.lane.borrow_mut().take();
+                let entry = booking.take();
                 if entry.is_some() {
                     return entry;
                 }
-                seat.arrival.wait().await;
+                booking.seat.arrival.wait().await;
             }
         };
         match inner.deadlines.within(until, OnStop::End, arrival).await {
             Ok(entry) => entry,
             Err(Elapsed) if inner.stopping.get() => None,
             // One may have come in the moment between the deadline and this look.
-            Err(Elapsed) => seat.lane.borrow_mut().take(),
+            Err(Elapsed) => booking.take(),
         }
     }
 
@@ -314,6 +340,11 @@ impl<W: World> Shard<W> {
         }
         match self.inner.world.load(entry.key.id).await {
             Ok(Some((envelope, body))) => {
+                let recipients = envelope.recipients.len();
+                if entry.due.pending.iter().any(|one| usize::from(one.recipient) >= recipients) {
+                    self.emit_missing(entry.key);
+                    return None;
+                }
                 let charge = Rc::new(self.charge(body.record().len()));
                 Some(Message { envelope: Rc::new(envelope), body, charge })
             }
@@ -340,7 +371,10 @@ impl<W: World> Shard<W> {
     }
 
     /// An entry whose connection turned out to be gone goes first on another one.
-    fn try_elsewhere(&self, lane: usize, entry: Ready) {
-        self.seat(lane).lane.borrow_mut().push_first(entry);
+    pub(super) fn try_elsewhere(&self, lane: usize, entry: Ready) {
+        let seat = self.seat(lane);
+        seat.lane.borrow_mut().push_first(entry);
+        // A session that waits counts as the one that will take it: it has to know.
+        seat.arrival.raise();
     }
 }

@@ -48,15 +48,19 @@ impl<W: World> Shard<W> {
         }
     }
 
+    pub(super) fn unpark_all(&self) {
+        let lanes = self.inner.lanes.iter().enumerate();
+        lanes.filter(|(_, seat)| seat.is_some()).for_each(|(lane, _)| self.unpark(lane));
+    }
+
     /// A lane has room: the domains that waited for it may be paged again.
     pub(super) fn unpark(&self, lane: usize) {
         let freed = self.seat(lane).lane.borrow_mut().unpark(self.inner.world.moment());
         if freed.is_empty() {
             return;
         }
-        let now = self.inner.world.stamp();
         let mut schedule = self.inner.schedule.borrow_mut();
-        freed.into_iter().for_each(|domain| schedule.unpark(domain, now));
+        freed.into_iter().for_each(|domain| schedule.unpark(domain));
         self.inner.pager.raise();
     }
 }

@@ -88,10 +88,10 @@ struct Inner<W: World> {
     /// Lent to whoever reads, for the length of one poll (see `wire`).
     scratch: RefCell<Box<[u8]>>,
     stopping: Cell<bool>,
-    inbound: Cell<u64>,
-    outbound: Cell<u64>,
+    inbound: Rc<Cell<u64>>,
+    outbound: Rc<Cell<u64>>,
     /// Settlements that are not committed yet.
-    settling: Cell<u64>,
+    settling: Rc<Cell<u64>>,
     inflight: Rc<Cell<usize>>,
     /// This shard's part of the budgets.
     inflight_bytes_max: usize,
@@ -125,11 +125,13 @@ impl<W: World> Shard<W> {
             pager: Signal::default(),
             scratch: RefCell::new(vec![0; READ_BYTES_MAX].into()),
             stopping: Cell::new(false),
-            inbound: Cell::new(0),
-            outbound: Cell::new(0),
-            settling: Cell::new(0),
+            inbound: Rc::default(),
+            outbound: Rc::default(),
+            settling: Rc::default(),
             inflight: Rc::default(),
-            inflight_bytes_max: part(config.memory.inflight_bytes_max),
+            // At the least one message of the largest size can grow: else it is put off for ever.
+            inflight_bytes_max: part(config.memory.inflight_bytes_max)
+                .max(2 * config.limits.message_bytes_max as usize),
             ready_max,
             world,
             config: RefCell::new(config),
@@ -225,16 +227,16 @@ fn seats(config: &Config, place: Place, ready_max: usize) -> Vec<Option<LaneSeat
 }
 
 /// Counts up while it lives.
-struct Counted<'a>(&'a Cell<u64>);
+struct Counted(Rc<Cell<u64>>);
 
-impl<'a> Counted<'a> {
-    fn new(counter: &'a Cell<u64>) -> Self {
+impl Counted {
+    fn new(counter: &Rc<Cell<u64>>) -> Self {
         counter.set(counter.get() + 1);
-        Counted(counter)
+        Counted(Rc::clone(counter))
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }

@@ -14,7 +14,6 @@ use crate::message::{Cause, Outcome, Scope, Stage, StatusCode, Verdict};
 use crate::queue::change::DuePut;
 use crate::queue::key::{DomainKey, DueKey};
 use crate::queue::record::{Due, decode_due};
-use crate::time::Stamp;
 use std::time::Duration;
 
 /// The longest sleep: the wall clock may be set while we sleep by the monotonic one.
@@ -30,6 +29,8 @@ pub(super) async fn page_for_ever<W: World>(shard: Shard<W>) {
         if shard.inner.stopping.get() {
             return;
         }
+        // What a lane freed may have had nothing due: then no session says that there is room.
+        shard.unpark_all();
         while let Some((domain, after)) = shard.next_page() {
             shard.page(domain, after).await;
         }
@@ -81,6 +82,7 @@ impl<W: World> Shard<W> {
 
     /// Hands a page to its lane. A domain has one route, so all of it goes to one place.
     fn place(&self, domain: DomainKey, page: Page) {
+        let read: Vec<DueKey> = page.entries.iter().map(|put| put.key).collect();
         let fresh: Vec<DuePut> = {
             let schedule = self.inner.schedule.borrow();
             page.entries.into_iter().filter(|put| schedule.is_fresh(&put.key)).collect()
@@ -96,12 +98,12 @@ impl<W: World> Shard<W> {
         }
         let lane = entries.first().and_then(|(_, due)| self.lane_of(&due.domain));
         let moment = self.inner.world.moment();
+        self.inner.schedule.borrow_mut().paged(domain, &read, page.next);
         if let Some(lane) = lane
             && self.seat(lane).lane.borrow().refuses(moment)
         {
-            return self.put_back(domain, lane, &keys, page.next);
+            return self.put_back(domain, lane, &keys);
         }
-        self.inner.schedule.borrow_mut().paged(domain, &keys, page.next);
         for (key, due) in entries {
             // Two domains may share a key, so each entry is asked for its own lane.
             match self.lane_of(&due.domain) {
@@ -114,10 +116,9 @@ impl<W: World> Shard<W> {
     }
 
     /// The lane has no room, or rests: the domain waits for it, and what was read is forgotten.
-    fn put_back(&self, domain: DomainKey, lane: usize, keys: &[DueKey], next: Option<Stamp>) {
+    fn put_back(&self, domain: DomainKey, lane: usize, keys: &[DueKey]) {
         let (now, moment) = (self.inner.world.stamp(), self.inner.world.moment());
         let mut schedule = self.inner.schedule.borrow_mut();
-        schedule.paged(domain, keys, next);
         keys.iter().for_each(|key| schedule.returns(*key));
         let mut lane = self.seat(lane).lane.borrow_mut();
         if lane.is_full() {

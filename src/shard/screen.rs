@@ -82,8 +82,12 @@ impl<W: World> Shard<W> {
     }
 
     pub(super) fn disclaim(&self, admitted: &Admitted) {
+        let was_full = self.is_full();
         let mut schedule = self.inner.schedule.borrow_mut();
         admitted.entries.iter().for_each(|(key, _)| schedule.disclaims(*key));
+        if was_full {
+            self.inner.pager.raise();
+        }
     }
 
     /// Hands what is durable to its lanes, or leaves it on disk where a lane has no room.
@@ -94,16 +98,17 @@ impl<W: World> Shard<W> {
         for (key, due) in entries {
             let lane = self.lane_of(&due.domain);
             let taken = self.inner.schedule.borrow().taken();
-            let refused = |lane: usize| self.seat(lane).lane.borrow().refuses(now);
+            let refused = |lane: usize| self.seat(lane).lane.borrow().passes_by(now);
             match lane {
                 Some(lane) if taken < self.inner.ready_max && !refused(lane) => {
                     self.inner.schedule.borrow_mut().takes(key);
-                    let message = Message {
+                    // Half of the budget is for what comes in: a lane that is slow refuses no mail.
+                    let message = self.has_spare_memory().then(|| Message {
                         envelope: envelope.clone(),
                         body: body.clone(),
                         charge: charge.clone(),
-                    };
-                    self.arrive(lane, Ready { key, due, message: Some(message), since: now });
+                    });
+                    self.arrive(lane, Ready { key, due, message, since: now });
                 }
                 Some(_) | None => {
                     self.inner.schedule.borrow_mut().waits(key);
@@ -111,6 +116,10 @@ impl<W: World> Shard<W> {
                 }
             }
         }
+    }
+
+    fn has_spare_memory(&self) -> bool {
+        self.inner.inflight.get() <= self.inner.inflight_bytes_max / 2
     }
 
     fn emit_accepted(&self, admitted: &Admitted, clocked: &Clocked) {

@@ -24,6 +24,7 @@ use crate::smtp::trace::Received;
 use crate::smtp::wording as say;
 use crate::time::Moment;
 use futures_lite::FutureExt;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -35,10 +36,9 @@ use std::time::Duration;
 pub(super) async fn session<W: World>(shard: Shard<W>, mut stream: W::Stream, listener: usize) {
     let _counted = Counted::new(&shard.inner.inbound);
     let mut peer = stream.peer();
-    let mut input = Leftover::default();
     let config = shard.config();
     if config.peer(peer.ip()).is_some_and(|peer| peer.proxy) {
-        match read_proxy_header(&shard, &mut stream, &mut input).await {
+        match read_proxy_header(&shard, &mut stream).await {
             Ok(source) => peer = source.unwrap_or(peer),
             Err(()) => return refuse(&shard, stream, peer.ip(), RefusalTag::ProxyHeader).await,
         }
@@ -57,7 +57,7 @@ pub(super) async fn session<W: World>(shard: Shard<W>, mut stream: W::Stream, li
         return refuse(&shard, stream, peer.ip(), tag).await;
     }
     let _seat = Seat { shard: &shard, peer: peer.ip() };
-    Conversation::new(&shard, config, peer, listener, input).run(stream).await;
+    Conversation::new(&shard, config, peer, listener).run(stream).await;
 }
 
 /// A place in the admission counter; given back also when the session panics.
@@ -97,25 +97,24 @@ async fn farewell<W: World>(shard: &Shard<W>, stream: &mut W::Stream, text: &[u8
     let _unheard = shard.inner.deadlines.within(until, OnStop::Finish, words).await;
 }
 
+/// Octet by octet: what stands behind the header is the client's, and may be for TLS.
 async fn read_proxy_header<W: World>(
     shard: &Shard<W>,
     stream: &mut W::Stream,
-    input: &mut Leftover,
 ) -> Result<Option<SocketAddr>, ()> {
     let until = shard.after(Duration::from_secs(FAREWELL_SECONDS_MAX));
+    let mut header = Vec::new();
     loop {
-        match proxy::read(input.unread()) {
+        match proxy::read(&header) {
             Ok(proxy::Progress::More) => {}
-            Ok(proxy::Progress::Whole(header)) => {
-                input.advance(header.length);
-                return Ok(header.source);
-            }
+            Ok(proxy::Progress::Whole(header)) => return Ok(header.source),
             Err(_) => return Err(()),
         }
-        let read = shard.inner.deadlines.within(until, OnStop::End, shard.read(stream)).await;
-        let Ok(Ok(count @ 1..)) = read else { return Err(()) };
-        let bytes = [input.unread(), &shard.inner.scratch.borrow()[..count]].concat();
-        input.set(&bytes);
+        let mut octet = [0];
+        let read = poll_fn(|cx| stream.poll_read(cx, &mut octet));
+        let read = shard.inner.deadlines.within(until, OnStop::End, read).await;
+        let Ok(Ok(1)) = read else { return Err(()) };
+        header.extend_from_slice(&octet);
     }
 }
 
@@ -131,18 +130,15 @@ struct Conversation<'a, W: World> {
     input: Leftover,
     charge: Charge,
     began: Moment,
-    /// When the message that is coming in began.
-    message_began: Option<Moment>,
+    /// When we last answered: a peer that drips the octets of a command is idle all the same.
+    answered: Moment,
+    /// The message that is coming in, and when it began: a peer that pipelines sends the next one
+    /// without a command of its own between them.
+    message_began: Option<(Option<MessageId>, Moment)>,
 }
 
 impl<'a, W: World> Conversation<'a, W> {
-    fn new(
-        shard: &'a Shard<W>,
-        config: Arc<Config>,
-        peer: SocketAddr,
-        listener: usize,
-        input: Leftover,
-    ) -> Self {
+    fn new(shard: &'a Shard<W>, config: Arc<Config>, peer: SocketAddr, listener: usize) -> Self {
         let tls = config.listeners[listener].tls == ListenerTls::Implicit;
         Conversation {
             shard,
@@ -151,9 +147,10 @@ impl<'a, W: World> Conversation<'a, W> {
             session: ServerSession::new(Rc::new(rules(&config, peer.ip(), listener)), tls),
             config,
             gatekeeper: Gatekeeper { shard, peer: peer.ip(), id: None },
-            input,
+            input: Leftover::default(),
             charge: shard.charge(0),
             began: shard.inner.world.moment(),
+            answered: shard.inner.world.moment(),
             message_began: None,
         }
     }
@@ -222,7 +219,8 @@ impl<'a, W: World> Conversation<'a, W> {
                 Step::Message(transaction) => {
                     let began = self.shard.inner.world.moment();
                     let id = self.gatekeeper.id.take().expect("a preface was asked for");
-                    let charge = std::mem::replace(&mut self.charge, self.shard.charge(0));
+                    // `next_step` has seen it leave the session: from here on it is counted here.
+                    let charge = self.shard.charge(transaction.record.capacity());
                     let peer = self.peer.ip();
                     let reply = self.shard.take_in(transaction, id, peer, charge, began).await;
                     self.session.settled(&reply);
@@ -284,6 +282,7 @@ impl<'a, W: World> Conversation<'a, W> {
         if replies.capacity() > 1024 {
             *replies = Vec::new();
         }
+        self.answered = self.shard.inner.world.moment();
         match written {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(CloseReason::Lost),
@@ -325,14 +324,18 @@ impl<'a, W: World> Conversation<'a, W> {
         let now = self.shard.inner.world.moment();
         match self.session.phase() {
             Phase::Content => {
-                let began = *self.message_began.get_or_insert(now);
+                let began = match self.message_began {
+                    Some((id, began)) if id == self.gatekeeper.id => began,
+                    _ => now,
+                };
+                self.message_began = Some((self.gatekeeper.id, began));
                 let whole = began.after(limits.message_duration_max);
                 let until = now.after(limits.data_idle_max).min(whole);
                 (until, OnStop::Finish, say::SLOW, CloseReason::Slow)
             }
             Phase::Command => {
                 self.message_began = None;
-                let idle = now.after(limits.command_idle_max);
+                let idle = self.answered.after(limits.command_idle_max);
                 let age = self.began.after(limits.session_duration_max);
                 let on_stop = match self.session.is_resting() {
                     true => OnStop::End,

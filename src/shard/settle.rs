@@ -39,18 +39,21 @@ impl<W: World> Shard<W> {
             DuePut { key, record: encode_due(&due) }
         });
         let groups = due.groups;
-        world.spawn(Share::Delivery, self.clone().commit_settlement(key, groups, next, notices));
+        // Counted from now, not from its first poll: a stop in between would call the shard idle.
+        let counted = Counted::new(&self.inner.settling);
+        let commit = self.clone().commit_settlement(counted, key, groups, next, notices);
+        world.spawn(Share::Delivery, commit);
     }
 
     async fn commit_settlement(
         self,
+        _counted: Counted,
         key: DueKey,
         groups: u16,
         next: Option<DuePut>,
         notices: Vec<Dsn>,
     ) {
         let inner = &self.inner;
-        let _counted = Counted::new(&inner.settling);
         let new_key = next.as_ref().map(|put| put.key);
         let admitted = loop {
             let mut changes = vec![match &next {
@@ -102,7 +105,7 @@ impl<W: World> Shard<W> {
         let unreachable = self.seat(lane).lane.borrow_mut().unreachable(now);
         let rest = match unreachable {
             Unreachable::OnlyMore { rest } => {
-                self.seat(lane).lane.borrow_mut().push_first(entry);
+                self.try_elsewhere(lane, entry);
                 rest
             }
             Unreachable::All { rest, mut ready } => {
@@ -125,9 +128,9 @@ impl<W: World> Shard<W> {
     }
 
     fn settle_all(&self, entries: Vec<Ready>, outcome: Outcome) {
-        let shard = self.clone();
+        let (shard, counted) = (self.clone(), Counted::new(&self.inner.settling));
         self.inner.world.spawn(Share::Background, async move {
-            let _counted = Counted::new(&shard.inner.settling);
+            let _counted = counted;
             for entry in entries {
                 let Some(message) = shard.message_of(&entry).await else { continue };
                 let pending: Vec<u16> = entry.due.pending.iter().map(|one| one.recipient).collect();
@@ -252,7 +255,7 @@ impl<W: World> Shard<W> {
     }
 
     pub(super) fn emit_missing(&self, key: DueKey) {
-        let words = "an entry in `due` has no envelope or no body";
+        let words = "an entry in `due` has no envelope, no body, or a recipient that is not in it";
         self.emit_damaged(Some(key), &LoadError::Disk(words.into()));
     }
 }

@@ -364,6 +364,10 @@ impl ClientSession {
                 false
             }
             Err(bad) => {
+                if let Phase::Busy(transaction) = &mut self.phase {
+                    // It said something, if not in SMTP: that is an attempt, not a stale connection.
+                    transaction.was_answered();
+                }
                 self.hang_up(outcome::not_the_protocol(self.stage(), &bad.to_string()));
                 true
             }

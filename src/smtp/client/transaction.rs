@@ -320,6 +320,11 @@ impl Transaction {
         self.recipients.iter().any(|(_, standing)| matches!(standing, Standing::Accepted))
     }
 
+    /// The remote said something about it, whatever it was.
+    pub fn was_answered(&mut self) {
+        self.heard = true;
+    }
+
     pub fn was_heard(&self) -> bool {
         self.heard
     }
