@@ -94,10 +94,13 @@ fn survive(rounds: u64, test: &str, options: &[&str], ready_max: u64, load: &[&s
         .iter()
         .map(|event| event["entries"].as_u64().expect("a number"))
         .collect();
-    assert_eq!(found.len() as u64, rounds + 1, "one for each start: {found:?}");
+    // A kill may come before the log of a start is written: it then counts as the largest did.
+    let unseen = (rounds + 1).checked_sub(found.len() as u64).expect("one for each start");
+    let largest = found.iter().max().expect("the last start was not killed");
     let damaged = relay.events("record-damaged");
     assert!(damaged.is_empty(), "{damaged:?}");
-    let in_flight = found.iter().map(|entries| entries.min(&ready_max)).sum();
+    let seen: u64 = found.iter().map(|entries| entries.min(&ready_max)).sum();
+    let in_flight = seen + unseen * largest.min(&ready_max);
     let balance = sent.balance(sink.ledger(), in_flight);
     println!("{test}: {rounds} kills, entries found {found:?}\n{balance}{said}");
     assert_eq!(relay.stop(), Some(0));

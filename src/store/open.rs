@@ -259,7 +259,11 @@ fn gaps(path: &Path) -> Vec<Box<str>> {
     let dropped = |line: &&str| line.contains(": dropping ") && line.contains(" bytes;");
     // A log that simply ends in the middle of a record is what a killed process leaves: the record
     // was not complete, so nobody was promised anything.
-    let torn = |line: &&str| line.contains("encountering EOF");
+    let torn = |line: &&str| {
+        ["encountering EOF", "truncated record body", "truncated header"]
+            .iter()
+            .any(|words| line.contains(words))
+    };
     diary.lines().filter(|line| dropped(line) && !torn(line)).map(Into::into).collect()
 }
 
