@@ -11,7 +11,7 @@
 //! | who is in it | `client`, `remote`, `manners`, `nuisance`, `mail`, `wire` |
 //! | the relay's lives | `relay`, `plan`, `run` |
 //! | the judgement | `ledger`, `oracle` |
-//! | the tests | `scenarios` |
+//! | the tests | `scenarios`, `regressions` |
 
 mod client;
 mod clock;
@@ -28,6 +28,7 @@ mod oracle;
 mod pipe;
 mod plan;
 mod random;
+mod regressions;
 mod relay;
 mod remote;
 mod run;

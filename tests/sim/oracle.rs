@@ -57,6 +57,7 @@ impl<'a> Oracle<'a> {
         self.check_nothing_is_lost();
         self.check_nothing_is_made_up();
         self.check_nothing_is_doubled();
+        self.check_ends_are_final();
         self.report();
     }
 
@@ -71,6 +72,7 @@ impl<'a> Oracle<'a> {
         self.check_nothing_is_lost();
         self.check_nothing_is_made_up();
         self.check_nothing_is_doubled();
+        self.check_ends_are_final();
         self.check_success_is_told();
         self.check_attempts();
         if clock == WallClock::Steady {
@@ -201,7 +203,11 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    /// Per recipient at most one end that is not excused; and none after it.
+    /// Per recipient at most one end that is not excused, none after a notice of failure, and none
+    /// of a later life.
+    ///
+    /// The order within a life says nothing: a copy that the relay gave up may end after the one
+    /// that it sent instead. What it began after an end, [`Self::check_ends_are_final`] judges.
     fn check_nothing_is_doubled(&mut self) {
         let mut told: BTreeMap<(&str, &str), u32> = BTreeMap::new();
         for notice in self.notices.values().filter(|notice| notice.news == News::Failed) {
@@ -222,21 +228,41 @@ impl<'a> Oracle<'a> {
                     ends.entry((&delivery.identity, to)).or_default().push(delivery);
                 }
             }
-            for ((identity, to), mut ends) in ends {
-                // What was in flight at a crash may arrive after what the next life sent.
-                ends.sort_by_key(|delivery| delivery.life);
+            for ((identity, to), ends) in ends {
+                let sure = ends.iter().filter(|delivery| !delivery.is_excused(to));
+                let lives: Vec<_> = sure.map(|delivery| delivery.life).collect();
+                let Some(first) = lives.iter().min() else { continue };
                 let told = match identity {
                     Identity::Message(token) => told.contains_key(&(token.as_str(), to)),
                     Identity::Notice(_) => false,
                 };
-                let last = if told { None } else { ends.pop() };
-                let twice = ends.iter().filter(|delivery| !delivery.is_excused(to)).count();
-                if twice > 0 {
-                    let end = if last.is_some() { "delivered again" } else { "bounced" };
+                let again = lives.len() > 1 || ends.iter().any(|delivery| delivery.life > *first);
+                if told || again {
+                    let end = if told { "bounced" } else { "delivered again" };
                     problems.push(format!("{identity} to {to}: delivered for sure, then {end}"));
                 }
             }
         });
+    }
+
+    /// A relay that knows of an end attempts nothing more in that life, excused or not.
+    fn check_ends_are_final(&mut self) {
+        let mut ended = BTreeSet::new();
+        for entry in &*self.ground.journal.entries() {
+            let (id, recipient, ends) = match &entry.event {
+                Event::RecipientDelivered { id, recipient, .. }
+                | Event::RecipientBounced { id, recipient, .. } => (id, recipient, true),
+                Event::RecipientDeferred { id, recipient, .. } => (id, recipient, false),
+                _ => continue,
+            };
+            let of = (entry.life, *id, recipient.to_string());
+            if ended.contains(&of) {
+                self.problems.push(format!("{id} to {recipient} was attempted after its end"));
+            }
+            if ends {
+                ended.insert(of);
+            }
+        }
     }
 
     /// No id twice. A clock that is set back while the relay is down may give one again whose

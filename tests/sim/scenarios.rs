@@ -8,6 +8,7 @@
 
 use super::client::Habits;
 use super::disk::Crash;
+use super::journal::Entry;
 use super::ledger::{Answer, Delivery};
 use super::manners::{Manners, Refusals};
 use super::network::Reach;
@@ -26,7 +27,7 @@ const SEEDS: u64 = 200;
 const LINES_SHOWN: usize = 40;
 
 /// Runs a story; when it fails says how to see it again. Gives the relay's log.
-fn story(seed: u64, plan: Plan, tell: impl FnOnce(&mut Simulation)) -> Vec<String> {
+pub(super) fn story(seed: u64, plan: Plan, tell: impl FnOnce(&mut Simulation)) -> Vec<String> {
     let mut simulation = Simulation::new(seed, plan.clone());
     let journal = simulation.ground.journal.clone();
     let told = catch_unwind(AssertUnwindSafe(|| tell(&mut simulation)));
@@ -48,7 +49,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// One message at a time, from a single sender, to one domain.
-fn one_sender(mails: u32) -> Plan {
+pub(super) fn one_sender(mails: u32) -> Plan {
     Plan { senders: 1, mails_per_sender: mails, recipients_max: 1, shards_max: 1, ..Plan::smoke() }
 }
 
@@ -326,5 +327,35 @@ fn the_oracle_notices_a_message_out_of_nowhere() {
         sim.ledger.keep_again(0, |delivery: &mut Delivery| {
             delivery.identity = super::mail::Identity::Message("99.9".into());
         });
+    });
+}
+
+#[test]
+#[should_panic(expected = "delivered for sure, then delivered again")]
+fn the_oracle_notices_a_delivery_by_a_later_life() {
+    tampered(|sim| {
+        sim.ledger.keep_again(0, |delivery: &mut Delivery| {
+            delivery.reply = RefCell::default();
+            delivery.life += 2;
+        });
+    });
+}
+
+#[test]
+#[should_panic(expected = "was attempted after its end")]
+fn the_oracle_notices_an_attempt_after_the_end() {
+    tampered(|sim| {
+        let journal = &sim.ground.journal;
+        let delivered = |entry: &&Entry| matches!(entry.event, Event::RecipientDelivered { .. });
+        let first = journal.entries().iter().find(delivered).cloned();
+        journal.write(first.expect("a delivery"));
+    });
+}
+
+/// A copy that the relay gave up may end after the one that it sent instead.
+#[test]
+fn the_oracle_excuses_a_copy_that_ends_late() {
+    tampered(|sim| {
+        sim.ledger.keep_again(0, |delivery: &mut Delivery| delivery.reply = RefCell::default());
     });
 }
