@@ -63,5 +63,5 @@ test-packages:
 rust:
 	@version=$$($(CARGO) --version 2>/dev/null | sed -n 's/^cargo \([0-9]*\.[0-9]*\).*/\1/p'); \
 	if [ -z "$$version" ] || [ "$$(printf '%s\n' $(RUST_MIN) "$$version" | sort -V | head -1)" != "$(RUST_MIN)" ]; then \
-		echo "Rust $(RUST_MIN) or newer is needed (found: $${version:-none}); see rustup.rs" >&2; exit 1; \
+		echo "Rust $(RUST_MIN) or newer is needed (found: $${version:-none}); rustup installs it" >&2; exit 1; \
 	fi
