@@ -30,11 +30,7 @@ pub const SHARDS_MAX: usize = 64;
 /// Entries read from disk for one domain at a time.
 pub const PAGE_ENTRIES_MAX: usize = 256;
 
-/// Attempts counted per entry; the counter stays there.
-pub const ATTEMPTS_MAX: u16 = u16::MAX;
-
-/// Times a deferred reply asks the peer to wait before it is closed are knobs; this bounds how long
-/// a farewell (221, 421) may take to be written.
+/// How long a farewell (221, 421, QUIT) or a PROXY header may take.
 pub const FAREWELL_SECONDS_MAX: u64 = 5;
 
 const _: () = assert!(RECIPIENTS_MAX <= u16::MAX as usize);

@@ -26,7 +26,6 @@ pub struct Ready {
     pub due: Due,
     /// On the first attempt the message is still in memory; later it is read back from disk.
     pub message: Option<Message>,
-    pub since: Moment,
 }
 
 /// A message in memory, shared by the entries of its domains.
@@ -244,7 +243,7 @@ mod tests {
         let key = DueKey { domain, due, id, group: 0 };
         let due =
             Due { domain: "x.test".into(), groups: 1, attempts: 0, expires: due, pending: vec![] };
-        Ready { key, due, message: None, since: Moment::default() }
+        Ready { key, due, message: None }
     }
 
     #[test]

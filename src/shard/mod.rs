@@ -38,7 +38,7 @@ use deadline::Deadlines;
 use signal::Signal;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use world::{Share, World};
 
 /// Which of how many shards this is.
@@ -157,7 +157,7 @@ impl<W: World> Shard<W> {
     /// [`Config::reloaded`] made.
     pub fn reload(&self, config: Arc<Config>) {
         // Every shard does so for all: the last one to be told leaves the latest limits.
-        self.inner.admission.lock().expect("not poisoned").set_limits(&config.limits);
+        self.admission().set_limits(&config.limits);
         self.inner.config.replace(config);
     }
 
@@ -203,6 +203,12 @@ impl<W: World> Shard<W> {
     fn retry_policy(&self) -> RetryPolicy {
         let Delivery { retry_first, retry_max, .. } = self.delivery();
         RetryPolicy { first: retry_first, max: retry_max }
+    }
+
+    /// The counter of all shards. A panic that held it left it whole: it is two numbers and a map
+    /// of numbers, and refusing everybody ever after would be worse than one too many.
+    fn admission(&self) -> MutexGuard<'_, Admission> {
+        self.inner.admission.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn charge(&self, bytes: usize) -> Charge {

@@ -108,7 +108,7 @@ impl<W: World> Shard<W> {
             // Two domains may share a key, so each entry is asked for its own lane.
             match self.lane_of(&due.domain) {
                 Some(lane) => {
-                    self.arrive(lane, Ready { key, due, message: None, since: moment });
+                    self.arrive(lane, Ready { key, due, message: None });
                 }
                 None => self.settle_unroutable(key, due),
             }
@@ -138,8 +138,7 @@ impl<W: World> Shard<W> {
             stage: Stage::Route,
             cause: Cause::local(StatusCode::new(4, 4, 4), words),
         };
-        let since = self.inner.world.moment();
-        self.settle_untried(Ready { key, due, message: None, since }, outcome);
+        self.settle_untried(Ready { key, due, message: None }, outcome);
     }
 
     pub(super) fn emit_damaged(&self, key: Option<DueKey>, error: &LoadError) {

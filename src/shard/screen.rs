@@ -108,7 +108,7 @@ impl<W: World> Shard<W> {
                         body: body.clone(),
                         charge: charge.clone(),
                     });
-                    self.arrive(lane, Ready { key, due, message, since: now });
+                    self.arrive(lane, Ready { key, due, message });
                 }
                 Some(_) | None => {
                     self.inner.schedule.borrow_mut().waits(key);

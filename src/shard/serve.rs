@@ -30,7 +30,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 pub(super) async fn session<W: World>(shard: Shard<W>, mut stream: W::Stream, listener: usize) {
@@ -46,12 +45,7 @@ pub(super) async fn session<W: World>(shard: Shard<W>, mut stream: W::Stream, li
     let own_max = config.peer(peer.ip()).and_then(|peer| peer.sessions_max);
     let entered = match shard.inner.stopping.get() {
         true => Err(RefusalTag::Stopping),
-        false => shard
-            .inner
-            .admission
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .enter(peer.ip(), own_max),
+        false => shard.admission().enter(peer.ip(), own_max),
     };
     if let Err(tag) = entered {
         return refuse(&shard, stream, peer.ip(), tag).await;
@@ -68,7 +62,7 @@ struct Seat<'a, W: World> {
 
 impl<W: World> Drop for Seat<'_, W> {
     fn drop(&mut self) {
-        self.shard.inner.admission.lock().unwrap_or_else(PoisonError::into_inner).leave(self.peer);
+        self.shard.admission().leave(self.peer);
     }
 }
 

@@ -208,9 +208,6 @@ impl<W: World> Shard<W> {
         remote: Option<SocketAddr>,
         passes_dsn: bool,
     ) -> Vec<Dsn> {
-        let config = self.config();
-        let now = self.inner.world.stamp();
-        let remote = remote.map(|remote| remote.ip().to_string());
         let kinds = [
             (NoticeKind::Failed, "failed", Fate::Bounced),
             (NoticeKind::Failed, "expired", Fate::Expired),
@@ -226,8 +223,15 @@ impl<W: World> Shard<W> {
                 }
             };
             let told = settlement.recipients.iter().filter(|settled| settled.fate == wanted);
+            let told: Vec<&Settled> = told.filter(asks).collect();
+            if told.is_empty() {
+                // So it is for nearly every delivery: nothing is prepared for it.
+                continue;
+            }
+            let (config, now) = (self.config(), self.inner.world.stamp());
+            let remote = remote.map(|remote| remote.ip().to_string());
             let recipients: Vec<NoticeRecipient<'_>> = told
-                .filter(asks)
+                .into_iter()
                 .map(|settled| NoticeRecipient {
                     recipient: &message.envelope.recipients[usize::from(settled.recipient)],
                     cause: &settled.outcome.cause,
@@ -237,9 +241,6 @@ impl<W: World> Shard<W> {
                     will_retry_until: None,
                 })
                 .collect();
-            if recipients.is_empty() {
-                continue;
-            }
             let (envelope, original) = (&*message.envelope, &message.body);
             let expired = wanted == Fate::Expired;
             let notice = Notice { kind, envelope, original, recipients: &recipients, expired };
