@@ -247,6 +247,13 @@ events! {
         problems: u32,
         first: Box<str>,
     }
+    /// A queue on disk that an older version left was brought up to this one's format.
+    StoreUpgraded = "store-upgraded" Info {
+        from: u32,
+        entries: u64,
+        /// Entries that cannot be read, left as they are.
+        damaged: u64,
+    }
     /// The queue on disk was read at start.
     QueueRecovered = "queue-recovered" Info {
         entries: u64,
@@ -623,6 +630,7 @@ mod tests {
             Event::ServerStopped { queued: 9 },
             Event::ConfigReloaded { changed: [t(), t()].into(), waiting: [].into() },
             Event::ConfigRejected { problems: 2, first: t() },
+            Event::StoreUpgraded { from: 1, entries: 3, damaged: 1 },
             Event::QueueRecovered { entries: 3, domains: 2, damaged: 1, millis: 4 },
             Event::SessionOpened { peer, listener: 0 },
             Event::SessionRefused { peer: ip, tag: RefusalTag::PeerSessionsMax },

@@ -10,7 +10,7 @@ use baton::message::{
     RemoteReply, Return, ReversePath, SenderId, StatusCode,
 };
 use baton::queue::record::{
-    Due, Pending, decode_due, decode_envelope, encode_due, encode_envelope,
+    Due, Pending, decode_due, decode_due_v1, decode_envelope, encode_due, encode_envelope,
 };
 use baton::time::Stamp;
 use proptest::collection::vec;
@@ -127,9 +127,12 @@ fn due(domain: &str, groups: u16, attempts: u16, pending: &[(u16, Option<Cause>)
     let pending = pending.iter().cloned();
     Due {
         domain: domain.into(),
+        sender_id: full().sender_id.as_str().into(),
+        size: u32::MAX,
         groups,
         attempts,
         expires: EXPIRES,
+        delay_told: false,
         pending: pending.map(|(recipient, last)| Pending { recipient, last }).collect(),
     }
 }
@@ -147,15 +150,29 @@ fn envelopes() -> Vec<(&'static str, Envelope)> {
     ]
 }
 
-fn dues() -> Vec<(&'static str, Due)> {
+/// What the files `due-v1-*` and `due-v2-*` hold. Version 1 knew neither sender nor size: they come
+/// from the envelope of `full`.
+fn cases() -> Vec<(&'static str, Due)> {
     let greylisted = reply(450, Some(StatusCode::new(4, 2, 1)), "greylisted\ntry later");
     let lost = Cause::local(StatusCode::new(4, 4, 2), "connection lost in DATA");
     vec![
-        ("due-v1-first.hex", due("d.test", 1, 0, &[(0, None), (1, None)])),
-        ("due-v1-reply.hex", due("d.test", 3, 1, &[(7, reply(421, None, "busy"))])),
-        ("due-v1-reply-status.hex", due("münchen.test", 1, u16::MAX, &[(u16::MAX, greylisted)])),
-        ("due-v1-local.hex", due("e.test", 2, 2, &[(0, Some(lost)), (2, None)])),
+        ("first.hex", due("d.test", 1, 0, &[(0, None), (1, None)])),
+        ("reply.hex", due("d.test", 3, 1, &[(7, reply(421, None, "busy"))])),
+        ("reply-status.hex", due("münchen.test", 1, u16::MAX, &[(u16::MAX, greylisted)])),
+        ("local.hex", due("e.test", 2, 2, &[(0, Some(lost)), (2, None)])),
     ]
+}
+
+/// The records of this version.
+fn dues() -> Vec<(String, Due)> {
+    let small = Due {
+        sender_id: "local|peer|127.0.0.1".into(),
+        size: 512,
+        delay_told: true,
+        ..due("d.test", 1, 4, &[(0, None)])
+    };
+    let cases = cases().into_iter().chain([("delayed.hex", small)]);
+    cases.map(|(name, due)| (format!("due-v2-{name}"), due)).collect()
 }
 
 #[test]
@@ -170,25 +187,37 @@ fn envelopes_have_the_bytes_of_their_version() {
 #[test]
 fn due_entries_have_the_bytes_of_their_version() {
     for (name, due) in dues() {
-        let bytes = golden(name);
+        let bytes = golden(&name);
         assert_eq!(decode_due(&bytes).as_ref(), Ok(&due), "{name}");
         assert_eq!(encode_due(&due), bytes, "{name}");
+    }
+}
+
+#[test]
+fn due_entries_of_version_1_are_read_with_their_envelope() {
+    for (name, due) in cases() {
+        let name = format!("due-v1-{name}");
+        let bytes = golden(&name);
+        assert_eq!(decode_due_v1(&bytes, &full()).as_ref(), Ok(&due), "{name}");
+        assert!(decode_due(&bytes).is_err(), "{name}: the upgrade alone reads it");
+        for len in 0..bytes.len() {
+            assert!(decode_due_v1(&bytes[..len], &full()).is_err(), "{name} cut to {len}");
+        }
     }
 }
 
 /// Every file is one of the cases: one that nobody reads would promise nothing.
 #[test]
 fn every_golden_record_is_read() {
-    let known: Vec<&str> = envelopes()
-        .iter()
-        .map(|(name, _)| *name)
-        .chain(dues().iter().map(|(name, _)| *name))
-        .collect();
+    let envelopes = envelopes().into_iter().map(|(name, _)| name.to_owned());
+    let dues = dues().into_iter().map(|(name, _)| name);
+    let old = cases().into_iter().map(|(name, _)| format!("due-v1-{name}"));
+    let known: Vec<String> = envelopes.chain(dues).chain(old).collect();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     for file in std::fs::read_dir(folder).unwrap() {
         let name = file.unwrap().file_name().into_string().unwrap();
         let ours = name.starts_with("envelope-") || name.starts_with("due-");
-        assert!(!ours || known.contains(&name.as_str()), "{name}");
+        assert!(!ours || known.contains(&name), "{name}");
     }
 }
 
@@ -201,7 +230,7 @@ fn a_cut_record_is_bad_and_never_a_panic() {
         }
     }
     for (name, _) in dues() {
-        let bytes = golden(name);
+        let bytes = golden(&name);
         for len in 0..bytes.len() {
             assert!(decode_due(&bytes[..len]).is_err(), "{name} cut to {len}");
         }
@@ -212,7 +241,7 @@ fn a_cut_record_is_bad_and_never_a_panic() {
 /// that comes back the same.
 #[test]
 fn any_one_octet_may_be_wrong_without_a_panic() {
-    let damaged = |name| {
+    let damaged = |name: &str| {
         let good = golden(name);
         (0..good.len()).flat_map(move |at| {
             let good = good.clone();
@@ -228,7 +257,7 @@ fn any_one_octet_may_be_wrong_without_a_panic() {
             assert_eq!(decode_envelope(ID, &encode_envelope(&envelope)), Ok(envelope));
         }
     }
-    for bytes in dues().into_iter().flat_map(|(name, _)| damaged(name)) {
+    for bytes in dues().into_iter().flat_map(|(name, _)| damaged(&name)) {
         if let Ok(due) = decode_due(&bytes) {
             assert_eq!(decode_due(&encode_due(&due)), Ok(due));
         }
@@ -318,13 +347,16 @@ fn any_cause() -> impl Strategy<Value = Cause> {
 fn any_due() -> impl Strategy<Value = Due> {
     let pending = (any::<u16>(), option::of(any_cause()))
         .prop_map(|(recipient, last)| Pending { recipient, last });
-    let numbers = (1..=u16::MAX, any::<u16>(), any::<u64>());
-    ("\\PC{0,30}", numbers, vec(pending, 1..20)).prop_map(
-        |(domain, (groups, attempts, expires), pending)| Due {
+    let numbers = (1..=u16::MAX, any::<u16>(), any::<u64>(), any::<u32>(), any::<bool>());
+    ("\\PC{0,30}", "\\PC{0,30}", numbers, vec(pending, 1..20)).prop_map(
+        |(domain, sender_id, (groups, attempts, expires, size, delay_told), pending)| Due {
             domain: domain.into(),
+            sender_id: sender_id.into(),
+            size,
             groups,
             attempts,
             expires: Stamp::from_millis(expires),
+            delay_told,
             pending,
         },
     )
@@ -342,9 +374,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_decode_or_are_bad(version in 0u8..3, bytes in vec(any::<u8>(), 0..200)) {
+    fn any_bytes_decode_or_are_bad(version in 0u8..4, bytes in vec(any::<u8>(), 0..200)) {
         let record = [&[version][..], &bytes].concat();
         let _ = decode_envelope(ID, &record);
         let _ = decode_due(&record);
+        let _ = decode_due_v1(&record, &minimal());
     }
 }

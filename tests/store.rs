@@ -12,12 +12,12 @@ use baton::message::{
 };
 use baton::queue::change::{Change, DuePut};
 use baton::queue::commit::{Commit, CommitError, Committed};
-use baton::queue::key::{DomainKey, DueKey};
+use baton::queue::key::{DueKey, HELD, QueueKey};
 use baton::queue::record::{Due, Pending, encode_due, encode_envelope};
 use baton::shard::world::Page;
 use baton::store::{
-    Batch, CommitObserver, Committer, CommitterThread, Completions, Done, Store, StoreError,
-    StoreOptions,
+    Batch, CommitObserver, Committer, CommitterThread, Completions, Done, Selection, Store,
+    StoreError, StoreOptions, Times,
 };
 use baton::time::Stamp;
 use futures_lite::future::{block_on, poll_fn};
@@ -139,6 +139,8 @@ fn id(slot: u8, number: u64) -> MessageId {
     MessageId::from_u64(1_000_000 << 22 | u64::from(slot) << 14 | number)
 }
 
+const SENDER: &str = "local|peer|127.0.0.1";
+
 fn envelope(id: MessageId, domains: &[&str]) -> Envelope {
     let address = |text: String| {
         let at = text.rfind('@').unwrap();
@@ -153,7 +155,7 @@ fn envelope(id: MessageId, domains: &[&str]) -> Envelope {
         id,
         received: stamp(5),
         sender: ReversePath::Null,
-        sender_id: SenderId::new("local", "peer", "127.0.0.1"),
+        sender_id: SenderId::from_record(SENDER),
         recipients: domains.iter().map(recipient).collect(),
         body: BodyKind::SevenBit,
         utf8: false,
@@ -170,7 +172,8 @@ fn envelope(id: MessageId, domains: &[&str]) -> Envelope {
 }
 
 fn due_key(id: MessageId, domain: &str, due: u64, group: u16) -> DueKey {
-    DueKey { domain: DomainKey::new(id.slot(), domain), due: stamp(due), id, group }
+    let queue = QueueKey::new(id.slot(), domain, SENDER);
+    DueKey { queue, due: stamp(due), id, group }
 }
 
 fn due_record(domain: &str, groups: u16, recipient: u16, attempts: u16) -> Due {
@@ -178,9 +181,12 @@ fn due_record(domain: &str, groups: u16, recipient: u16, attempts: u16) -> Due {
     let last = (attempts > 0).then_some(lost);
     Due {
         domain: domain.into(),
+        sender_id: SENDER.into(),
+        size: 3,
         groups,
         attempts,
         expires: stamp(9_000),
+        delay_told: false,
         pending: vec![Pending { recipient, last }],
     }
 }
@@ -284,7 +290,7 @@ fn a_crash_after_the_answer_loses_nothing() {
 
     let store = Store::open(&after, &options()).unwrap();
     assert!(store.load(id(0, 1)).unwrap().is_some() && store.load(id(0, 2)).unwrap().is_some());
-    let listed = store.list(None, 10).unwrap();
+    let listed = store.list(&Selection::default(), None, 10).unwrap();
     assert_eq!(listed.len(), 2);
     assert!(listed.contains(&(retried, Ok(due_record("a.test", 1, 0, 1)))));
     relay.stop();
@@ -382,7 +388,7 @@ fn many_threads_commit_at_once_and_each_gets_its_own_answers() {
 }
 
 #[test]
-fn a_page_is_a_bounded_piece_of_one_domain() {
+fn a_page_is_a_bounded_piece_of_one_queue() {
     let scratch = Scratch::new();
     let relay = Relay::open(&scratch.path("data"));
     let at = |due| due_key(id(0, due), "a.test", due, 0);
@@ -392,10 +398,10 @@ fn a_page_is_a_bounded_piece_of_one_domain() {
     relay.commit(vec![accept(id(1, 1), &["a.test"]), accept(id(0, 2), &["b.test", "c.test"])]);
     relay.commit(vec![Change::Finish { key: at(20), groups: 1 }]);
 
-    let domain = DomainKey::new(0, "a.test");
-    let first = DueKey::first(domain, stamp(0));
+    let queue = QueueKey::new(0, "a.test", SENDER);
+    let first = DueKey::first(queue, stamp(0));
     let page = |after, until, limit| {
-        let page = relay.store.page(domain, after, stamp(until), limit).unwrap();
+        let page = relay.store.page(queue, after, stamp(until), limit).unwrap();
         (keys(&page), page.next)
     };
     assert_eq!(page(first, 30, 9), (vec![at(10), at(30)], Some(stamp(40))), "finished is skipped");
@@ -404,10 +410,10 @@ fn a_page_is_a_bounded_piece_of_one_domain() {
     assert_eq!(page(at(10), 9, 9), (vec![], Some(stamp(30))), "nothing due");
     assert_eq!(page(at(50), 99, 9), (vec![], None));
     assert_eq!(page(first, 99, 0), (vec![], Some(stamp(10))));
-    let empty = DomainKey { slot: u8::MAX, hash: u64::MAX };
+    let empty = QueueKey { slot: u8::MAX, domain: u64::MAX, sender: u64::MAX };
     let past = relay.store.page(empty, DueKey::first(empty, stamp(0)), stamp(99), 9);
-    assert_eq!(past, Ok(Page::default()), "the last domain there can be");
-    let record = &relay.store.page(domain, first, stamp(99), 1).unwrap().entries[0].record;
+    assert_eq!(past, Ok(Page::default()), "the last queue there can be");
+    let record = &relay.store.page(queue, first, stamp(99), 1).unwrap().entries[0].record;
     assert_eq!(*record, encode_due(&due_record("a.test", 1, 0, 0)));
     relay.stop();
 }
@@ -424,15 +430,17 @@ fn lists_show_what_waits() {
     ]);
     let store = &relay.store;
     let ids = |listed: Vec<(DueKey, _)>| listed.iter().map(|(key, _)| key.id).collect::<Vec<_>>();
-    assert_eq!(ids(store.list_domain("a.test", None, 9).unwrap()), [one, two]);
-    let (first, due) = store.list_domain("a.test", None, 1).unwrap().remove(0);
+    let a = Selection::new(Some("a.test"), None, Times::All);
+    assert_eq!(ids(store.list(&a, None, 9).unwrap()), [one, two]);
+    let (first, due) = store.list(&a, None, 1).unwrap().remove(0);
     assert_eq!((first.id, due), (one, Ok(due_record("a.test", 2, 0, 0))));
-    assert_eq!(ids(store.list_domain("a.test", Some(first), 9).unwrap()), [two]);
-    assert_eq!(store.list_domain("z.test", None, 9), Ok(vec![]));
+    assert_eq!(ids(store.list(&a, Some(first), 9).unwrap()), [two]);
+    let z = Selection::new(Some("z.test"), None, Times::All);
+    assert_eq!(store.list(&z, None, 9), Ok(vec![]));
 
-    let all = store.list(None, 9).unwrap();
+    let all = store.list(&Selection::default(), None, 9).unwrap();
     assert_eq!(all.len(), 4);
-    assert_eq!(store.list(Some(all[1].0), 9).unwrap(), all[2..]);
+    assert_eq!(store.list(&Selection::default(), Some(all[1].0), 9).unwrap(), all[2..]);
 
     let found = store.due_of(&envelope(one, &["a.test", "b.test"])).unwrap();
     assert_eq!(found.len(), 2);
@@ -444,6 +452,60 @@ fn lists_show_what_waits() {
     };
     assert_eq!(listed(None, 9), [(one, true), (two, true), (three, true)]);
     assert_eq!(listed(Some(two), 1), [(two, true)]);
+    relay.stop();
+}
+
+/// An entry of `sender`, as `accept` would put it.
+fn accept_from(id: MessageId, sender: &str, domain: &str, due: Stamp) -> Change {
+    let queue = QueueKey::new(id.slot(), domain, sender);
+    let record = Due { sender_id: sender.into(), ..due_record(domain, 1, 0, 0) };
+    let put = DuePut { key: DueKey { queue, due, id, group: 0 }, record: encode_due(&record) };
+    let envelope = Envelope { sender_id: SenderId::from_record(sender), ..envelope(id, &[domain]) };
+    let envelope = encode_envelope(&envelope);
+    Change::Accept { id, envelope, body: message(), due: vec![put] }
+}
+
+#[test]
+fn lists_pick_one_sender_one_domain_or_what_is_held() {
+    let scratch = Scratch::new();
+    let relay = Relay::open(&scratch.path("data"));
+    let domains = ["a.test", "b.test", "c.test"];
+    let senders = ["acme|mailbox|a", "acme|mailbox|b", "acme|mailbox|c"];
+    let mut changes = Vec::new();
+    for (number, (domain, sender)) in
+        (0..).zip(domains.iter().flat_map(|domain| senders.map(|sender| (domain, sender))))
+    {
+        for slot in [0, 5, u8::MAX] {
+            changes.push(accept_from(id(slot, 2 * number), sender, domain, stamp(10)));
+            changes.push(accept_from(id(slot, 2 * number + 1), sender, domain, HELD));
+        }
+    }
+    relay.commit(changes);
+    let all = relay.store.list(&Selection::default(), None, 99).unwrap();
+    assert_eq!(all.len(), 3 * 3 * 3 * 2);
+    for domain in [None, Some("b.test"), Some("z.test")] {
+        for sender in [None, Some(senders[1]), Some("acme|mailbox|z")] {
+            for times in [Times::All, Times::Held] {
+                let selection = Selection::new(domain, sender, times);
+                let wanted = |(key, due): &&(DueKey, Result<Due, _>)| {
+                    let due = due.as_ref().unwrap();
+                    domain.is_none_or(|domain| *due.domain == *domain)
+                        && sender.is_none_or(|sender| *due.sender_id == *sender)
+                        && (times == Times::All || key.is_held())
+                };
+                let expected: Vec<_> = all.iter().filter(wanted).cloned().collect();
+                // A piece at a time, as a long list is read.
+                let (mut found, mut after) = (Vec::new(), None);
+                loop {
+                    let piece = relay.store.list(&selection, after, 4).unwrap();
+                    let Some((last, _)) = piece.last() else { break };
+                    after = Some(*last);
+                    found.extend(piece);
+                }
+                assert_eq!(found, expected, "{selection:?}");
+            }
+        }
+    }
     relay.stop();
 }
 
@@ -518,16 +580,131 @@ fn a_format_that_is_not_ours_is_refused() {
             }
         }
     };
-    write(Some(&2u32.to_be_bytes()));
+    write(Some(&3u32.to_be_bytes()));
     let refused = Store::open(&path, &options()).unwrap_err();
-    assert!(matches!(refused, StoreError::FormatNewer { found: 2, known: 1, .. }), "{refused}");
+    assert!(matches!(refused, StoreError::FormatNewer { found: 3, known: 2, .. }), "{refused}");
     assert!(refused.to_string().contains("newer baton"), "{refused}");
+    write(Some(&0u32.to_be_bytes()));
+    let refused = Store::open(&path, &options()).unwrap_err();
+    assert!(matches!(refused, StoreError::FormatDamaged { .. }), "{refused}");
     write(Some(b"?"));
     let refused = Store::open(&path, &options()).unwrap_err();
     assert!(matches!(refused, StoreError::FormatDamaged { .. }), "{refused}");
     write(None);
     let refused = Store::open(&path, &options()).unwrap_err();
     assert!(matches!(refused, StoreError::FormatDamaged { .. }), "{refused}");
+}
+
+/// An entry as format 1 wrote it, octet by octet.
+fn old_entry(id: MessageId, domain: &str, due: u64, groups: u16, group: u16) -> (Vec<u8>, Vec<u8>) {
+    let hash = QueueKey::new(0, domain, "").domain.to_be_bytes();
+    let (due, number) = (due.to_be_bytes(), id.as_u64().to_be_bytes());
+    let key = [&[id.slot()][..], &hash, &due, &number, &group.to_be_bytes()].concat();
+    let length = (domain.len() as u32).to_be_bytes();
+    let expires = 9_000u64.to_be_bytes();
+    let head = [&[1][..], &length, domain.as_bytes(), &groups.to_be_bytes(), &[0, 0], &expires];
+    // One recipient, without a last cause.
+    let record = [&head.concat()[..], &[0, 1], &group.to_be_bytes(), &[0]].concat();
+    (key, record)
+}
+
+/// Puts what a relay of format 1 left into `path`: messages of two groups each, under the ids of
+/// `numbers`.
+fn write_format_1(path: &Path, numbers: std::ops::Range<u64>) {
+    drop(Store::open(path, &options()).unwrap());
+    let raw = rocksdb::Options::default();
+    let families = rocksdb::DB::list_cf(&raw, path).unwrap();
+    let db = rocksdb::DB::open_cf(&raw, path, &families).unwrap();
+    let family = |name| db.cf_handle(name).unwrap();
+    let mut batch = rocksdb::WriteBatch::default();
+    for number in numbers {
+        let (id, domains) = (id((number % 3) as u8, number), ["a.test", "b.test"]);
+        let key = id.as_u64().to_be_bytes();
+        batch.put_cf(family("body"), key, message().record());
+        batch.put_cf(family("envelope"), key, encode_envelope(&envelope(id, &domains)));
+        batch.put_cf(family("envelope"), [&key[..], b"n"].concat(), 2u16.to_be_bytes());
+        for (group, domain) in (0..).zip(domains) {
+            let (key, record) = old_entry(id, domain, 10 + number, 2, group);
+            batch.put_cf(family("due"), key, record);
+        }
+    }
+    batch.put_cf(family("meta"), b"format", 1u32.to_be_bytes());
+    db.write(batch).unwrap();
+}
+
+/// What `write_format_1` put, as this version has it.
+fn upgraded_entries(numbers: std::ops::Range<u64>) -> Vec<(DueKey, Due)> {
+    let groups = numbers.flat_map(|number| {
+        let id = id((number % 3) as u8, number);
+        (0..).zip(["a.test", "b.test"]).map(move |(group, domain)| {
+            (due_key(id, domain, 10 + number, group), due_record(domain, 2, group, 0))
+        })
+    });
+    let mut groups: Vec<_> = groups.collect();
+    groups.sort_by_key(|(key, _)| *key);
+    groups
+}
+
+fn everything(store: &Store) -> Vec<(DueKey, Due)> {
+    let listed = store.list(&Selection::default(), None, usize::MAX).unwrap();
+    listed.into_iter().map(|(key, due)| (key, due.unwrap())).collect()
+}
+
+#[test]
+fn a_store_of_format_1_is_upgraded_when_it_is_opened() {
+    let scratch = Scratch::new();
+    let path = scratch.path("data");
+    // More than one batch.
+    let numbers = 0..1_300;
+    write_format_1(&path, numbers.clone());
+    let relay = Relay::open(&path);
+    let upgraded = relay.store.upgraded().unwrap();
+    assert_eq!((upgraded.from, upgraded.entries, upgraded.damaged), (1, 2_600, 0));
+    assert_eq!(everything(&relay.store), upgraded_entries(numbers));
+    let recovered = relay.store.recover(|_| true).unwrap();
+    assert_eq!((recovered.entries, recovered.domains, recovered.damaged), (2_600, 6, 0));
+    // The counts of groups go on where they were.
+    let finish =
+        |group, domain| Change::Finish { key: due_key(id(0, 0), domain, 10, group), groups: 2 };
+    relay.commit(vec![finish(0, "a.test")]);
+    assert!(relay.store.load(id(0, 0)).unwrap().is_some());
+    relay.commit(vec![finish(1, "b.test")]);
+    assert_eq!(relay.store.load(id(0, 0)), Ok(None));
+    relay.stop();
+    let again = Store::open(&path, &options()).unwrap();
+    assert_eq!(again.upgraded(), None, "once is enough");
+    assert_eq!(everything(&again).len(), 2_598);
+}
+
+#[test]
+fn an_upgrade_that_was_cut_off_goes_on_and_keeps_what_it_cannot_read() {
+    let scratch = Scratch::new();
+    let path = scratch.path("data");
+    write_format_1(&path, 0..20);
+    // As a crash leaves it: some entries are new already, the format record is the old one.
+    drop(Store::open(&path, &options()).unwrap());
+    write_format_1(&path, 20..30);
+    let raw = rocksdb::Options::default();
+    let families = rocksdb::DB::list_cf(&raw, &path).unwrap();
+    let strange = {
+        let db = rocksdb::DB::open_cf(&raw, &path, &families).unwrap();
+        let (orphan, record) = old_entry(id(0, 99), "a.test", 5, 1, 0);
+        db.put_cf(db.cf_handle("due").unwrap(), &orphan, record).unwrap();
+        let (damaged, _) = old_entry(id(0, 21), "a.test", 6, 1, 0);
+        db.put_cf(db.cf_handle("due").unwrap(), &damaged, b"\x01??").unwrap();
+        [orphan, damaged]
+    };
+    let store = Store::open(&path, &options()).unwrap();
+    let upgraded = store.upgraded().unwrap();
+    assert_eq!((upgraded.entries, upgraded.damaged), (20, 2), "what is new already is left alone");
+    assert_eq!(everything(&store), upgraded_entries(0..30));
+    let recovered = store.recover(|_| true).unwrap();
+    assert_eq!((recovered.entries, recovered.damaged), (60, 2));
+    drop(store);
+    let db = rocksdb::DB::open_cf(&raw, &path, &families).unwrap();
+    for key in strange {
+        assert!(db.get_cf(db.cf_handle("due").unwrap(), key).unwrap().is_some());
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@
 
 use crate::limits::PAGE_ENTRIES_MAX;
 use crate::message::{Body, Envelope};
-use crate::queue::key::{DomainKey, DueKey};
+use crate::queue::key::{DueKey, QueueKey};
 use crate::queue::record::Due;
 use crate::time::Moment;
 use std::cell::Cell;
@@ -91,8 +91,8 @@ pub struct Lane {
     sessions: u32,
     /// Sessions that wait for an entry, and those that are being opened for one.
     idle: u32,
-    /// Domains that wait for room here.
-    parked: VecDeque<DomainKey>,
+    /// Queues that wait for room here.
+    parked: VecDeque<QueueKey>,
     failures: u32,
     rests_until: Moment,
 }
@@ -211,12 +211,12 @@ impl Lane {
         self.rests_until
     }
 
-    pub fn park(&mut self, domain: DomainKey) {
-        self.parked.push_back(domain);
+    pub fn park(&mut self, queue: QueueKey) {
+        self.parked.push_back(queue);
     }
 
-    /// The domains that wait for room, once there is enough to be worth a page.
-    pub fn unpark(&mut self, now: Moment) -> Vec<DomainKey> {
+    /// The queues that wait for room, once there is enough to be worth a page.
+    pub fn unpark(&mut self, now: Moment) -> Vec<QueueKey> {
         if self.ready.len() > self.ready_max / 2 || now < self.rests_until {
             return Vec::new();
         }
@@ -238,11 +238,19 @@ mod tests {
     }
 
     fn ready(id: u64) -> Ready {
-        let domain = DomainKey { slot: 0, hash: 1 };
+        let queue = QueueKey { slot: 0, domain: 1, sender: 1 };
         let (due, id) = (Stamp::from_millis(1), MessageId::from_u64(id));
-        let key = DueKey { domain, due, id, group: 0 };
-        let due =
-            Due { domain: "x.test".into(), groups: 1, attempts: 0, expires: due, pending: vec![] };
+        let key = DueKey { queue, due, id, group: 0 };
+        let due = Due {
+            domain: "x.test".into(),
+            sender_id: "acme|mailbox|joe".into(),
+            size: 512,
+            groups: 1,
+            attempts: 0,
+            expires: due,
+            delay_told: false,
+            pending: vec![],
+        };
         Ready { key, due, message: None }
     }
 
@@ -313,11 +321,11 @@ mod tests {
     }
 
     #[test]
-    fn a_full_lane_frees_its_domains_when_half_empty() {
+    fn a_full_lane_frees_its_queues_when_half_empty() {
         let (mut lane, now) = (lane(9), Moment::default());
         (0..4).for_each(|id| lane.push(ready(id)));
         assert!(lane.refuses(now));
-        lane.park(DomainKey { slot: 0, hash: 7 });
+        lane.park(QueueKey { slot: 0, domain: 7, sender: 1 });
         assert!(lane.unpark(now).is_empty());
         assert!(lane.opens(now));
         lane.take().unwrap();

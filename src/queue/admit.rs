@@ -3,8 +3,8 @@
 //! Recipients are grouped by domain: one `due` entry each, one body and one envelope for all.
 
 use super::change::{Change, DuePut};
-use super::key::{DomainKey, DueKey};
-use super::record::{Due, Pending, encode_due, encode_envelope};
+use super::key::{DueKey, QueueKey};
+use super::record::{Due, Pending, due_size, encode_due, encode_envelope};
 use crate::filter::Screened;
 use crate::message::{Body, Envelope};
 use crate::time::Stamp;
@@ -25,14 +25,25 @@ pub fn admit(screened: Screened, now: Stamp, expire_after: Duration) -> (Change,
     let groups = group_by_domain(&envelope);
     let count = u16::try_from(groups.len()).expect("no more groups than recipients");
     let expires = envelope.received.after(expire_after);
-    let slot = envelope.id.slot();
+    let (slot, sender_id) = (envelope.id.slot(), envelope.sender_id.as_str());
+    let size = due_size(envelope.size);
     let entries: Vec<(DueKey, Due)> = groups
         .into_iter()
         .enumerate()
         .map(|(group, (domain, pending))| {
-            let domain_key = DomainKey::new(slot, &domain);
-            let key = DueKey { domain: domain_key, due: now, id: envelope.id, group: group as u16 };
-            (key, Due { domain: domain.into(), groups: count, attempts: 0, expires, pending })
+            let queue = QueueKey::new(slot, &domain, sender_id);
+            let key = DueKey { queue, due: now, id: envelope.id, group: group as u16 };
+            let due = Due {
+                domain: domain.into(),
+                sender_id: sender_id.into(),
+                size,
+                groups: count,
+                attempts: 0,
+                expires,
+                delay_told: false,
+                pending,
+            };
+            (key, due)
         })
         .collect();
     let put = |(key, due): &(DueKey, Due)| DuePut { key: *key, record: encode_due(due) };

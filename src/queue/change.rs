@@ -177,7 +177,7 @@ impl Translator {
 
 #[cfg(test)]
 mod tests {
-    use super::super::key::DomainKey;
+    use super::super::key::QueueKey;
     use super::*;
     use crate::time::Stamp;
     use std::collections::BTreeMap;
@@ -212,8 +212,8 @@ mod tests {
     }
 
     fn key(due: u64, group: u16) -> DueKey {
-        let domain = DomainKey { slot: 0, hash: u64::from(group) };
-        DueKey { domain, due: Stamp::from_millis(due), id: MessageId::from_u64(7), group }
+        let queue = QueueKey { slot: 0, domain: u64::from(group), sender: 1 };
+        DueKey { queue, due: Stamp::from_millis(due), id: MessageId::from_u64(7), group }
     }
 
     fn accept(groups: u16) -> Change {

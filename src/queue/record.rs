@@ -15,19 +15,27 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub const ENVELOPE_VERSION: u8 = 1;
-pub const DUE_VERSION: u8 = 1;
+pub const DUE_VERSION: u8 = 2;
+/// Of store format 1: without sender, size and delay notice. Only the upgrade reads it.
+const DUE_VERSION_1: u8 = 1;
 
 /// The value of a `due` entry: what is left to do for one message in one domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
     /// Lower case; every pending recipient is in it.
     pub domain: Box<str>,
+    /// Verbatim: keys hold its hash only.
+    pub sender_id: Box<str>,
+    /// Octets of the whole message, at most [`u32::MAX`]: what it weighs among other senders'.
+    pub size: u32,
     /// How many groups the message began with; all entries of a message agree.
     pub groups: u16,
     /// Attempts made so far.
     pub attempts: u16,
     /// When to give up.
     pub expires: Stamp,
+    /// The sender has been told that it takes longer.
+    pub delay_told: bool,
     /// Never empty.
     pub pending: Vec<Pending>,
 }
@@ -145,11 +153,14 @@ pub fn decode_envelope(id: MessageId, bytes: &[u8]) -> Result<Envelope, BadRecor
 }
 
 pub fn encode_due(due: &Due) -> Vec<u8> {
-    let mut w = Writer::new(DUE_VERSION, 64 + due.pending.len() * 16);
+    let mut w = Writer::new(DUE_VERSION, 128 + due.pending.len() * 16);
     w.text(&due.domain);
+    w.text(&due.sender_id);
+    w.u32(due.size);
     w.u16(due.groups);
     w.u16(due.attempts);
     w.u64(due.expires.millis());
+    w.bool(due.delay_told);
     w.u16(due.pending.len() as u16);
     for pending in &due.pending {
         w.u16(pending.recipient);
@@ -161,8 +172,34 @@ pub fn encode_due(due: &Due) -> Vec<u8> {
 pub fn decode_due(bytes: &[u8]) -> Result<Due, BadRecord> {
     let mut r = Reader::new("due", bytes, DUE_VERSION)?;
     let domain = r.text()?.into();
+    let sender_id = r.text()?.into();
+    let size = r.u32()?;
     let (groups, attempts) = (r.u16()?, r.u16()?);
     let expires = Stamp::from_millis(r.u64()?);
+    let delay_told = r.bool()?;
+    let pending = pending(&mut r, groups)?;
+    Ok(Due { domain, sender_id, size, groups, attempts, expires, delay_told, pending })
+}
+
+/// Reads a record of version 1; `envelope` is that of its message and knows what it lacks.
+pub fn decode_due_v1(bytes: &[u8], envelope: &Envelope) -> Result<Due, BadRecord> {
+    let mut r = Reader::new("due", bytes, DUE_VERSION_1)?;
+    let domain = r.text()?.into();
+    let (groups, attempts) = (r.u16()?, r.u16()?);
+    let expires = Stamp::from_millis(r.u64()?);
+    let pending = pending(&mut r, groups)?;
+    let sender_id = envelope.sender_id.as_str().into();
+    let size = due_size(envelope.size);
+    Ok(Due { domain, sender_id, size, groups, attempts, expires, delay_told: false, pending })
+}
+
+/// The size of a message as a `due` entry keeps it.
+pub fn due_size(bytes: u64) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// The rest of a `due` record, in every version.
+fn pending(r: &mut Reader<'_>, groups: u16) -> Result<Vec<Pending>, BadRecord> {
     let count = usize::from(r.u16()?);
     if count == 0 || groups == 0 {
         return Err(r.bad("no pending recipient"));
@@ -172,7 +209,7 @@ pub fn decode_due(bytes: &[u8]) -> Result<Due, BadRecord> {
         pending.push(Pending { recipient: r.u16()?, last: r.cause()? });
     }
     r.end()?;
-    Ok(Due { domain, groups, attempts, expires, pending })
+    Ok(pending)
 }
 
 /// An address that was checked before it was written.
@@ -225,13 +262,17 @@ impl Writer {
         self.0.extend_from_slice(&value.to_be_bytes());
     }
 
+    fn u32(&mut self, value: u32) {
+        self.0.extend_from_slice(&value.to_be_bytes());
+    }
+
     fn u64(&mut self, value: u64) {
         self.0.extend_from_slice(&value.to_be_bytes());
     }
 
     fn text(&mut self, text: &str) {
         let len = u32::try_from(text.len()).expect("texts in records are short");
-        self.0.extend_from_slice(&len.to_be_bytes());
+        self.u32(len);
         self.0.extend_from_slice(text.as_bytes());
     }
 
@@ -311,12 +352,16 @@ impl<'a> Reader<'a> {
         Ok(u16::from_be_bytes(self.take(2)?.try_into().expect("two octets")))
     }
 
+    fn u32(&mut self) -> Result<u32, BadRecord> {
+        Ok(u32::from_be_bytes(self.take(4)?.try_into().expect("four octets")))
+    }
+
     fn u64(&mut self) -> Result<u64, BadRecord> {
         Ok(u64::from_be_bytes(self.take(8)?.try_into().expect("eight octets")))
     }
 
     fn text(&mut self) -> Result<&'a str, BadRecord> {
-        let len = u32::from_be_bytes(self.take(4)?.try_into().expect("four octets"));
+        let len = self.u32()?;
         let bytes = self.take(len as usize)?;
         std::str::from_utf8(bytes).map_err(|_| self.bad("not UTF-8"))
     }

@@ -85,7 +85,8 @@ pub fn settle(
         recipients.push(Settled { recipient, outcome, fate });
     }
     let waits = (!pending.is_empty()).then(|| {
-        let due = Due { domain: due.domain.clone(), attempts, pending, ..*due };
+        let (domain, sender_id) = (due.domain.clone(), due.sender_id.clone());
+        let due = Due { domain, sender_id, attempts, pending, ..*due };
         (next, due)
     });
     Settlement { recipients, waits }
@@ -124,7 +125,16 @@ mod tests {
     fn due(attempts: u16, expires: u64) -> Due {
         let pending = (0..3).map(|recipient| Pending { recipient, last: None }).collect();
         let expires = Stamp::from_millis(expires);
-        Due { domain: "x.test".into(), groups: 1, attempts, expires, pending }
+        Due {
+            domain: "x.test".into(),
+            sender_id: "acme|mailbox|joe".into(),
+            size: 512,
+            groups: 1,
+            attempts,
+            expires,
+            delay_told: true,
+            pending,
+        }
     }
 
     #[test]
@@ -156,6 +166,8 @@ mod tests {
         let (next, waits) = settlement.waits.unwrap();
         assert_eq!(next, now.after(POLICY.pause(1, 0)));
         assert_eq!((waits.attempts, waits.pending.len(), waits.pending[0].recipient), (1, 1, 1));
+        assert_eq!((&*waits.sender_id, waits.size), ("acme|mailbox|joe", 512));
+        assert!(waits.delay_told, "told once is told");
         let fates: Vec<_> = settlement.recipients.iter().map(|settled| settled.fate).collect();
         assert_eq!(fates, [Fate::Delivered, Fate::Waits(next), Fate::Bounced]);
         let Some(Cause::Local { words, .. }) = &waits.pending[0].last else { panic!() };

@@ -1,61 +1,146 @@
-//! What waits, by domain: the upper of the queue's two levels in memory.
+//! What waits, by domain and sender: the upper of the queue's two levels in memory.
 //!
-//! A domain queue knows when it is next due and how much it holds; its entries stay on disk. So a backlog
-//! costs memory per domain and slot, never per message. The lower level is the lanes' bounded ready
+//! A queue holds what one sender has for one domain in one slot. It knows when it is next due and
+//! how much it holds; its entries stay on disk. So a backlog costs memory per queue (some 150
+//! octets, see the test), never per message. The lower level is the lanes' bounded ready
 //! lists (`deliver/lane.rs`); an entry that was paged in, or went there straight after it was
 //! accepted, is *taken* until it is settled, and a page skips what is taken.
 //!
+//! Queues stand in an ordered tree and not in a hash table: there may be millions, a table that
+//! doubles would hold both its sizes at once and the shard still while it moves, and who looks for
+//! the queues of one sender can walk a few at a time.
+//!
 //! Pure: times come in, nothing is read or written here.
 
-use super::key::{DomainKey, DueKey};
+use super::key::{DueKey, HELD, QueueKey};
 use crate::message::MessageId;
 use crate::time::Stamp;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Bound;
 
-/// The domain queues of one shard.
+/// The queues of one shard.
 #[derive(Debug, Default)]
 pub struct Schedule {
-    domains: HashMap<DomainKey, DomainQueue>,
-    /// (when, whom) for every domain that waits for a time; a parked domain is not in it.
-    wake: BTreeSet<(Stamp, DomainKey)>,
+    queues: BTreeMap<QueueKey, Queue>,
+    /// (when, whom) for every queue that waits for a time; a parked queue is not in it.
+    wake: BTreeSet<(Stamp, QueueKey)>,
+    /// What is known of the queues that are being paged, and only while they are.
+    paging: HashMap<QueueKey, Paging>,
     taken: HashSet<(MessageId, u16)>,
     entries: u64,
 }
 
+/// Packed, because there may be millions: the cursor's queue is its key in the map, and the state's
+/// tag and the cursor's group share a word with the count.
 #[derive(Debug)]
-struct DomainQueue {
+struct Queue {
     /// Entries on disk, taken or not.
     entries: u32,
-    state: State,
-    /// What was settled since the page that is being read was asked for: the page may show it as it
-    /// was, and whoever took it from there would deliver it again.
-    gone: BTreeSet<DueKey>,
-    /// Where the next page starts: nothing before it waits. Skips the traces that finished
-    /// entries leave in the store until it compacts.
-    cursor: DueKey,
+    cursor_group: u16,
+    phase: Phase,
+    /// Of the state, where it has a time.
+    when: Stamp,
+    cursor_due: Stamp,
+    cursor_id: MessageId,
+}
+
+const _: () = assert!(size_of::<(QueueKey, Queue)>() == 56, "there may be millions");
+
+/// [`State`] without its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Quiet,
+    Waiting,
+    Paging,
+    Parked,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Everything is taken.
+    /// Everything is taken or held.
     Quiet,
     /// The first entry that is not taken is due then; earlier entries may exist and be taken.
     Waiting(Stamp),
-    /// A page is being read. `low` is the first key that came to wait meanwhile: the page may
-    /// or may not hold it.
-    Paging { low: Option<DueKey> },
+    /// A page is being read.
+    Paging,
     /// Due since then, but its lane is full: waits for [`Schedule::unpark`].
     Parked { due: Stamp },
 }
 
+/// What happens to a queue while a page of it is read.
+#[derive(Debug, Default)]
+struct Paging {
+    /// The first key that came to wait meanwhile: the page may or may not hold it.
+    low: Option<DueKey>,
+    /// What was settled since the page was asked for: the page may show it as it was, and whoever
+    /// took it from there would deliver it again.
+    gone: BTreeSet<DueKey>,
+}
+
+impl Queue {
+    fn new(key: QueueKey) -> Self {
+        let mut queue = Queue {
+            entries: 0,
+            cursor_group: 0,
+            phase: Phase::Quiet,
+            when: Stamp::default(),
+            cursor_due: Stamp::default(),
+            cursor_id: MessageId::from_u64(0),
+        };
+        queue.set_cursor(DueKey::first(key, Stamp::default()));
+        queue
+    }
+
+    fn state(&self) -> State {
+        match self.phase {
+            Phase::Quiet => State::Quiet,
+            Phase::Waiting => State::Waiting(self.when),
+            Phase::Paging => State::Paging,
+            Phase::Parked => State::Parked { due: self.when },
+        }
+    }
+
+    fn set_state(&mut self, state: State) {
+        (self.phase, self.when) = match state {
+            State::Quiet => (Phase::Quiet, Stamp::default()),
+            State::Waiting(when) => (Phase::Waiting, when),
+            State::Paging => (Phase::Paging, Stamp::default()),
+            State::Parked { due } => (Phase::Parked, due),
+        };
+    }
+
+    /// Where the next page of `queue` starts: nothing before it waits. Skips the traces that
+    /// finished entries leave in the store until it compacts.
+    fn cursor(&self, queue: QueueKey) -> DueKey {
+        let Queue { cursor_due: due, cursor_id: id, cursor_group: group, .. } = *self;
+        DueKey { queue, due, id, group }
+    }
+
+    fn set_cursor(&mut self, cursor: DueKey) {
+        let DueKey { due, id, group, .. } = cursor;
+        (self.cursor_due, self.cursor_id, self.cursor_group) = (due, id, group);
+    }
+}
+
 impl Schedule {
-    /// Entries on disk, all domains.
+    /// Entries on disk, all queues.
     pub fn entries(&self) -> u64 {
         self.entries
     }
 
-    pub fn domains(&self) -> usize {
-        self.domains.len()
+    /// Queues with entries on disk.
+    pub fn queues(&self) -> usize {
+        self.queues.len()
+    }
+
+    pub fn has_queue(&self, queue: &QueueKey) -> bool {
+        self.queues.contains_key(queue)
+    }
+
+    /// The queues after `after` (exclusive) in the order of their keys, which is that of the store.
+    pub fn queues_after(&self, after: Option<QueueKey>) -> impl Iterator<Item = QueueKey> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.queues.range((from, Bound::Unbounded)).map(|(queue, _)| *queue)
     }
 
     /// Entries in memory.
@@ -69,13 +154,16 @@ impl Schedule {
 
     /// Whether an entry of the page that was just read is still there, and nobody's.
     pub fn is_fresh(&self, key: &DueKey) -> bool {
-        let gone = self.domains.get(&key.domain).is_none_or(|queue| queue.gone.contains(key));
-        !gone && !self.is_taken(key)
+        let is_gone = |paging: &Paging| paging.gone.contains(key);
+        self.has_queue(&key.queue)
+            && !self.paging.get(&key.queue).is_some_and(is_gone)
+            && !self.is_taken(key)
     }
 
     /// An entry is about to be committed. From then on a page may show it, before whoever commits it
     /// hears that it is done: it is taken already. [`Schedule::takes`], [`Schedule::waits`] or
-    /// [`Schedule::disclaims`] follows.
+    /// [`Schedule::disclaims`] follows. Or an entry that waits is about to be changed by a person's
+    /// command: then [`Schedule::settles`] follows, or [`Schedule::returns`].
     pub fn claims(&mut self, key: DueKey) {
         self.taken.insert((key.id, key.group));
     }
@@ -88,7 +176,7 @@ impl Schedule {
     /// An entry is on disk and waits there: found by recovery, or accepted while its lane was full.
     pub fn waits(&mut self, key: DueKey) {
         self.entries += 1;
-        self.domain(key).entries += 1;
+        self.queue(key.queue).entries += 1;
         self.taken.remove(&(key.id, key.group));
         self.wait(key);
     }
@@ -96,7 +184,7 @@ impl Schedule {
     /// An entry is on disk and its lane holds it already.
     pub fn takes(&mut self, key: DueKey) {
         self.entries += 1;
-        self.domain(key).entries += 1;
+        self.queue(key.queue).entries += 1;
         self.taken.insert((key.id, key.group));
     }
 
@@ -109,14 +197,12 @@ impl Schedule {
     /// An attempt is over and what it led to is committed: the entry waits under a new key, or is gone.
     pub fn settles(&mut self, old: DueKey, new: Option<DueKey>) {
         self.taken.remove(&(old.id, old.group));
-        if let Some(queue) = self.domains.get_mut(&old.domain)
-            && matches!(queue.state, State::Paging { .. })
-        {
-            queue.gone.insert(old);
+        if let Some(paging) = self.paging.get_mut(&old.queue) {
+            paging.gone.insert(old);
         }
         match new {
             Some(key) => self.wait(key),
-            None => self.forget(old.domain),
+            None => self.forget(old.queue),
         }
     }
 
@@ -125,112 +211,107 @@ impl Schedule {
         self.wake.first().map(|(when, _)| *when)
     }
 
-    /// A domain with entries due at `now`, and the key after which to page. The domain is being
+    /// A queue with entries due at `now`, and the key after which to page. The queue is being
     /// paged until [`Schedule::paged`] or [`Schedule::postpone`].
-    pub fn due(&mut self, now: Stamp) -> Option<(DomainKey, DueKey)> {
-        let (when, domain) = *self.wake.first()?;
+    pub fn due(&mut self, now: Stamp) -> Option<(QueueKey, DueKey)> {
+        let (when, key) = *self.wake.first()?;
         if when > now {
             return None;
         }
-        self.set_state(domain, State::Paging { low: None });
-        Some((domain, self.domains[&domain].cursor))
+        self.set_state(key, State::Paging);
+        self.paging.insert(key, Paging::default());
+        Some((key, self.queues[&key].cursor(key)))
     }
 
-    /// A page of `domain` was read, all of which is `page`; what is still there is taken now. `next`
+    /// A page of `key` was read, all of which is `page`; what is still there is taken now. `next`
     /// is when the entry after it is due.
-    pub fn paged(&mut self, domain: DomainKey, page: &[DueKey], next: Option<Stamp>) {
-        let Some(queue) = self.domains.get_mut(&domain) else { return };
-        let State::Paging { low } = queue.state else { panic!("a page that nobody asked for") };
-        let there = page.iter().filter(|key| !queue.gone.contains(key));
+    pub fn paged(&mut self, key: QueueKey, page: &[DueKey], next: Option<Stamp>) {
+        let Some(queue) = self.queues.get_mut(&key) else { return };
+        let paging = self.paging.remove(&key).expect("a page that somebody asked for");
+        let there = page.iter().filter(|key| !paging.gone.contains(key));
         self.taken.extend(there.map(|key| (key.id, key.group)));
         // Past what others hold as well, or a page of nothing else would be read for ever.
         if let Some(last) = page.last() {
-            queue.cursor = *last;
+            queue.set_cursor(*last);
         }
-        self.set_state(domain, next.map_or(State::Quiet, State::Waiting));
-        if let Some(low) = low {
+        self.set_state(key, next.map_or(State::Quiet, State::Waiting));
+        if let Some(low) = paging.low {
             self.wait(low);
         }
-        self.read(domain);
+        self.remove_empty(key);
     }
 
-    /// A page could not be read: asks for it again at `until`.
-    pub fn postpone(&mut self, domain: DomainKey, until: Stamp) {
-        self.set_state(domain, State::Waiting(until));
-        self.read(domain);
+    /// A page could not be read or has no place to go: asks for it again at `until`.
+    pub fn postpone(&mut self, key: QueueKey, until: Stamp) {
+        self.paging.remove(&key);
+        self.set_state(key, State::Waiting(until));
+        self.remove_empty(key);
     }
 
-    /// The lane of `domain` is full: it is not asked again before [`Schedule::unpark`].
-    pub fn park(&mut self, domain: DomainKey) {
-        let Some(queue) = self.domains.get(&domain) else { return };
-        if let State::Waiting(due) = queue.state {
-            self.set_state(domain, State::Parked { due });
+    /// The lane of `key` is full: it is not asked again before [`Schedule::unpark`].
+    pub fn park(&mut self, key: QueueKey) {
+        let Some(queue) = self.queues.get(&key) else { return };
+        if let State::Waiting(due) = queue.state() {
+            self.set_state(key, State::Parked { due });
         }
     }
 
-    /// The lane of `domain` has room again. It takes its turn by its age: what waits longest is
-    /// paged first, or the same few domains would fill the lane each time.
-    pub fn unpark(&mut self, domain: DomainKey) {
-        if let Some(DomainQueue { state: State::Parked { due }, .. }) = self.domains.get(&domain) {
-            self.set_state(domain, State::Waiting(*due));
+    /// The lane of `key` has room again. It takes its turn by its age: what waits longest is
+    /// paged first, or the same few queues would fill the lane each time.
+    pub fn unpark(&mut self, key: QueueKey) {
+        let Some(queue) = self.queues.get(&key) else { return };
+        if let State::Parked { due } = queue.state() {
+            self.set_state(key, State::Waiting(due));
         }
     }
 
-    fn domain(&mut self, key: DueKey) -> &mut DomainQueue {
-        self.domains.entry(key.domain).or_insert(DomainQueue {
-            entries: 0,
-            state: State::Quiet,
-            gone: BTreeSet::new(),
-            cursor: DueKey::first(key.domain, Stamp::default()),
-        })
+    fn queue(&mut self, key: QueueKey) -> &mut Queue {
+        self.queues.entry(key).or_insert_with(|| Queue::new(key))
     }
 
     fn wait(&mut self, key: DueKey) {
-        let queue = self.domain(key);
-        if key <= queue.cursor {
-            queue.cursor = DueKey::first(key.domain, key.due);
+        let queue = self.queue(key.queue);
+        if key <= queue.cursor(key.queue) {
+            queue.set_cursor(DueKey::first(key.queue, key.due));
         }
-        match &mut queue.state {
-            State::Paging { low } => *low = Some(low.map_or(key, |low| low.min(key))),
-            State::Parked { due } => *due = key.due.min(*due),
-            State::Waiting(when) if *when <= key.due => {}
-            State::Waiting(_) | State::Quiet => self.set_state(key.domain, State::Waiting(key.due)),
+        match queue.state() {
+            State::Paging => {
+                let paging = self.paging.get_mut(&key.queue).expect("it is being paged");
+                paging.low = Some(paging.low.map_or(key, |low| low.min(key)));
+            }
+            State::Parked { due } => queue.when = key.due.min(due),
+            State::Waiting(when) if when <= key.due => {}
+            State::Waiting(_) | State::Quiet => self.set_state(key.queue, State::Waiting(key.due)),
         }
     }
 
-    fn forget(&mut self, domain: DomainKey) {
-        let queue = self.domains.get_mut(&domain).expect("a taken entry's domain is known");
+    fn forget(&mut self, key: QueueKey) {
+        let queue = self.queues.get_mut(&key).expect("a taken entry's queue is known");
         queue.entries -= 1;
         self.entries -= 1;
-        // A domain that is being paged stays: who reads the page must learn that it is stale.
-        if !matches!(queue.state, State::Paging { .. }) {
-            self.remove_empty(domain);
+        // A queue that is being paged stays: who reads the page must learn that it is stale.
+        if queue.state() != State::Paging {
+            self.remove_empty(key);
         }
     }
 
-    /// The page of `domain` is no longer being read.
-    fn read(&mut self, domain: DomainKey) {
-        if let Some(queue) = self.domains.get_mut(&domain) {
-            queue.gone.clear();
-            self.remove_empty(domain);
+    fn remove_empty(&mut self, key: QueueKey) {
+        if self.queues.get(&key).is_some_and(|queue| queue.entries == 0) {
+            self.set_state(key, State::Quiet);
+            self.queues.remove(&key);
         }
     }
 
-    fn remove_empty(&mut self, domain: DomainKey) {
-        if self.domains.get(&domain).is_some_and(|queue| queue.entries == 0) {
-            self.set_state(domain, State::Quiet);
-            self.domains.remove(&domain);
+    fn set_state(&mut self, key: QueueKey, state: State) {
+        let Some(queue) = self.queues.get_mut(&key) else { return };
+        if let State::Waiting(when) = queue.state() {
+            self.wake.remove(&(when, key));
         }
-    }
-
-    fn set_state(&mut self, domain: DomainKey, state: State) {
-        let Some(queue) = self.domains.get_mut(&domain) else { return };
-        if let State::Waiting(when) = queue.state {
-            self.wake.remove(&(when, domain));
-        }
-        queue.state = state;
+        // What is held waits for no time.
+        let state = if state == State::Waiting(HELD) { State::Quiet } else { state };
+        queue.set_state(state);
         if let State::Waiting(when) = state {
-            self.wake.insert((when, domain));
+            self.wake.insert((when, key));
         }
     }
 }
@@ -239,11 +320,11 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    const A: DomainKey = DomainKey { slot: 0, hash: 1 };
-    const B: DomainKey = DomainKey { slot: 0, hash: 2 };
+    const A: QueueKey = QueueKey { slot: 0, domain: 1, sender: 1 };
+    const B: QueueKey = QueueKey { slot: 0, domain: 1, sender: 2 };
 
-    fn key(domain: DomainKey, due: u64, id: u64) -> DueKey {
-        DueKey { domain, due: at(due), id: MessageId::from_u64(id), group: 0 }
+    fn key(queue: QueueKey, due: u64, id: u64) -> DueKey {
+        DueKey { queue, due: at(due), id: MessageId::from_u64(id), group: 0 }
     }
 
     fn at(millis: u64) -> Stamp {
@@ -251,12 +332,12 @@ mod tests {
     }
 
     #[test]
-    fn the_domain_that_is_due_first_is_paged_first() {
+    fn the_queue_that_is_due_first_is_paged_first() {
         let mut schedule = Schedule::default();
         schedule.waits(key(A, 20, 1));
         schedule.waits(key(B, 10, 2));
         schedule.waits(key(A, 30, 3));
-        assert_eq!((schedule.entries(), schedule.domains()), (3, 2));
+        assert_eq!((schedule.entries(), schedule.queues()), (3, 2));
         assert_eq!(schedule.next_wake(), Some(at(10)));
         assert_eq!(schedule.due(at(9)), None);
         assert_eq!(schedule.due(at(25)).unwrap().0, B);
@@ -277,7 +358,7 @@ mod tests {
         schedule.due(at(50)).unwrap();
         schedule.paged(A, &[key(A, 50, 1)], None);
         schedule.settles(key(A, 50, 1), None);
-        assert_eq!((schedule.entries(), schedule.domains(), schedule.taken()), (0, 0, 0));
+        assert_eq!((schedule.entries(), schedule.queues(), schedule.taken()), (0, 0, 0));
         assert_eq!(schedule.next_wake(), None);
     }
 
@@ -288,8 +369,8 @@ mod tests {
         schedule.due(at(100)).unwrap();
         schedule.waits(key(A, 9, 7));
         schedule.paged(A, &[key(A, 10, 1)], None);
-        let (domain, after) = schedule.due(at(100)).unwrap();
-        assert_eq!(domain, A);
+        let (queue, after) = schedule.due(at(100)).unwrap();
+        assert_eq!(queue, A);
         assert!(after < key(A, 9, 7), "the cursor went back");
     }
 
@@ -336,18 +417,18 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_that_empties_while_it_is_paged_goes_with_the_page() {
+    fn a_queue_that_empties_while_it_is_paged_goes_with_the_page() {
         let mut schedule = Schedule::default();
         schedule.waits(key(A, 9, 7));
         schedule.due(at(20)).unwrap();
         schedule.settles(key(A, 9, 7), None);
         assert!(!schedule.is_fresh(&key(A, 9, 7)));
         schedule.paged(A, &[], None);
-        assert_eq!((schedule.entries(), schedule.domains(), schedule.next_wake()), (0, 0, None));
+        assert_eq!((schedule.entries(), schedule.queues(), schedule.next_wake()), (0, 0, None));
     }
 
     #[test]
-    fn a_parked_domain_waits_for_its_lane() {
+    fn a_parked_queue_waits_for_its_lane() {
         let mut schedule = Schedule::default();
         schedule.waits(key(A, 10, 1));
         schedule.park(A);
@@ -369,5 +450,35 @@ mod tests {
         let (_, after) = schedule.due(at(100)).unwrap();
         assert!(after < key(A, 10, 1));
         assert!(!schedule.is_taken(&key(A, 10, 1)));
+    }
+
+    #[test]
+    fn what_is_held_waits_for_no_time() {
+        let mut schedule = Schedule::default();
+        let held = DueKey { due: HELD, ..key(A, 0, 1) };
+        schedule.waits(held);
+        schedule.waits(key(A, 10, 2));
+        assert_eq!(schedule.next_wake(), Some(at(10)));
+        schedule.due(at(10)).unwrap();
+        schedule.paged(A, &[key(A, 10, 2)], Some(HELD));
+        assert_eq!((schedule.next_wake(), schedule.entries()), (None, 2));
+        // It is released: as an entry that was claimed and settled.
+        schedule.claims(held);
+        assert!(!schedule.is_fresh(&held));
+        schedule.settles(held, Some(key(A, 9, 1)));
+        let (_, after) = schedule.due(at(20)).unwrap();
+        assert!(after < key(A, 9, 1) && schedule.is_fresh(&key(A, 9, 1)));
+    }
+
+    #[test]
+    fn queues_are_walked_in_the_order_of_the_store() {
+        let mut schedule = Schedule::default();
+        let c = QueueKey { slot: 1, domain: 0, sender: 0 };
+        [c, B, A].into_iter().for_each(|queue| schedule.waits(key(queue, 1, 1)));
+        let after = |queue| schedule.queues_after(queue).collect::<Vec<_>>();
+        assert_eq!(after(None), [A, B, c]);
+        assert_eq!(after(Some(A)), [B, c]);
+        assert_eq!(after(Some(c)), []);
+        assert!(schedule.has_queue(&c));
     }
 }

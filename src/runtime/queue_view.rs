@@ -12,7 +12,7 @@ use crate::message::{Envelope, MessageId};
 use crate::queue::key::DueKey;
 use crate::queue::record::{Due, Pending};
 use crate::shard::world::LoadError;
-use crate::store::{ListedDue, Store};
+use crate::store::{ListedDue, Selection, Store, Times};
 
 /// Entries read from the store at a time.
 const ENTRIES_AT_ONCE: usize = 256;
@@ -34,10 +34,8 @@ impl StoreView {
         filter: &QueueFilter,
         after: Option<DueKey>,
     ) -> Result<Vec<ListedDue>, LoadError> {
-        match &filter.domain {
-            Some(domain) => self.store.list_domain(domain, after, ENTRIES_AT_ONCE),
-            None => self.store.list(after, ENTRIES_AT_ONCE),
-        }
+        let selection = Selection::new(filter.domain.as_deref(), None, Times::All);
+        self.store.list(&selection, after, ENTRIES_AT_ONCE)
     }
 
     fn row(&self, filter: &QueueFilter, listed: ListedDue) -> Result<Option<QueueRow>, ViewError> {

@@ -30,7 +30,9 @@ use crate::config::{Config, ConfigError, Durability, LogLevel, LogPath, Reloaded
 use crate::control::{self, Control, ControlError, ControlOptions, LogTarget, Phase};
 use crate::event::{Event, Level};
 use crate::shard::Place;
-use crate::store::{self, Committer, CommitterThread, Recovered, Store, StoreError, StoreOptions};
+use crate::store::{
+    self, Committer, CommitterThread, Recovered, Store, StoreError, StoreOptions, Upgraded,
+};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -205,6 +207,9 @@ impl Parts {
                 "baton: warning: the write-ahead log was not read to its end: {words}; after a \
                  power failure that is the torn tail, else mail is missing: compare the event log"
             ));
+        }
+        if let Some(&Upgraded { from, entries, damaged }) = store.upgraded() {
+            self.emit(Event::StoreUpgraded { from, entries, damaged });
         }
         let (began, shards) = (self.clock.moment(), self.plan.cores.len());
         let recovered: Vec<Recovered> = thread::scope(|scope| {

@@ -21,7 +21,7 @@ use crate::control::EventSender;
 use crate::event::Event;
 use crate::message::{Body, Envelope, MessageId};
 use crate::queue::commit::{Commit, CommitError, Committed};
-use crate::queue::key::{DomainKey, DueKey};
+use crate::queue::key::{DueKey, QueueKey};
 use crate::shard::world::{LoadError, Page, Share, World};
 use crate::store::{Committer, Completions, Done, Store};
 use crate::time::{Moment, Stamp};
@@ -181,13 +181,13 @@ impl World for RuntimeWorld {
 
     async fn page(
         &self,
-        domain: DomainKey,
+        queue: QueueKey,
         after: DueKey,
         until: Stamp,
         limit: usize,
     ) -> Result<Page, LoadError> {
         let store = self.inner.ground.store.clone();
-        executor().spawn_blocking(move || store.page(domain, after, until, limit)).await
+        executor().spawn_blocking(move || store.page(queue, after, until, limit)).await
     }
 
     async fn load(&self, id: MessageId) -> Result<Option<(Envelope, Body)>, LoadError> {

@@ -53,14 +53,14 @@ impl<W: World> Shard<W> {
         lanes.filter(|(_, seat)| seat.is_some()).for_each(|(lane, _)| self.unpark(lane));
     }
 
-    /// A lane has room: the domains that waited for it may be paged again.
+    /// A lane has room: the queues that waited for it may be paged again.
     pub(super) fn unpark(&self, lane: usize) {
         let freed = self.seat(lane).lane.borrow_mut().unpark(self.inner.world.moment());
         if freed.is_empty() {
             return;
         }
         let mut schedule = self.inner.schedule.borrow_mut();
-        freed.into_iter().for_each(|domain| schedule.unpark(domain));
+        freed.into_iter().for_each(|queue| schedule.unpark(queue));
         self.inner.pager.raise();
     }
 }

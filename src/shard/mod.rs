@@ -55,8 +55,8 @@ pub struct Snapshot {
     pub outbound_sessions: u64,
     /// Entries on disk.
     pub due_entries: u64,
-    /// Domains with entries on disk.
-    pub domains: u64,
+    /// Queues with entries on disk: one for each sender in each domain.
+    pub queues: u64,
     /// Entries in memory, under way included.
     pub ready_entries: u64,
     /// Octets of messages in memory.
@@ -181,7 +181,7 @@ impl<W: World> Shard<W> {
             inbound_sessions: inner.inbound.get(),
             outbound_sessions: inner.outbound.get(),
             due_entries: schedule.entries(),
-            domains: schedule.domains() as u64,
+            queues: schedule.queues() as u64,
             ready_entries: schedule.taken() as u64,
             inflight_bytes: inner.inflight.get() as u64,
         }

@@ -1,8 +1,9 @@
 //! Brings entries from disk into their lanes when they are due and there is room.
 //!
 //! One task per shard. It sleeps until the schedule's next time or until it is told of something new, reads
-//! a page of one domain, and goes round. What has no room stays on disk: a full lane parks its domains, a full
-//! shard stops paging altogether until something is settled.
+//! a page of one queue (one sender's entries for one domain), and goes round. What has no room stays
+//! on disk: a full lane parks the queues that lead to it, a full shard stops paging altogether until
+//! something is settled.
 
 use super::Shard;
 use super::deadline::OnStop;
@@ -12,7 +13,7 @@ use crate::event::Event;
 use crate::limits::PAGE_ENTRIES_MAX;
 use crate::message::{Cause, Outcome, Scope, Stage, StatusCode, Verdict};
 use crate::queue::change::DuePut;
-use crate::queue::key::{DomainKey, DueKey};
+use crate::queue::key::{DueKey, QueueKey};
 use crate::queue::record::{Due, decode_due};
 use std::time::Duration;
 
@@ -31,8 +32,8 @@ pub(super) async fn page_for_ever<W: World>(shard: Shard<W>) {
         }
         // What a lane freed may have had nothing due: then no session says that there is room.
         shard.unpark_all();
-        while let Some((domain, after)) = shard.next_page() {
-            shard.page(domain, after).await;
+        while let Some((queue, after)) = shard.next_page() {
+            shard.page(queue, after).await;
         }
     }
 }
@@ -60,28 +61,28 @@ impl<W: World> Shard<W> {
         self.inner.schedule.borrow().taken() >= self.inner.ready_max
     }
 
-    fn next_page(&self) -> Option<(DomainKey, DueKey)> {
+    fn next_page(&self) -> Option<(QueueKey, DueKey)> {
         if self.is_full() || self.inner.stopping.get() {
             return None;
         }
         self.inner.schedule.borrow_mut().due(self.inner.world.stamp())
     }
 
-    async fn page(&self, domain: DomainKey, after: DueKey) {
+    async fn page(&self, queue: QueueKey, after: DueKey) {
         let now = self.inner.world.stamp();
         let room = self.inner.ready_max.saturating_sub(self.inner.schedule.borrow().taken());
         let limit = PAGE_ENTRIES_MAX.min(room.max(1));
-        match self.inner.world.page(domain, after, now, limit).await {
-            Ok(page) => self.place(domain, page),
+        match self.inner.world.page(queue, after, now, limit).await {
+            Ok(page) => self.place(queue, page),
             Err(error) => {
                 self.emit_damaged(None, &error);
-                self.inner.schedule.borrow_mut().postpone(domain, now.after(READ_AGAIN));
+                self.inner.schedule.borrow_mut().postpone(queue, now.after(READ_AGAIN));
             }
         }
     }
 
-    /// Hands a page to its lane. A domain has one route, so all of it goes to one place.
-    fn place(&self, domain: DomainKey, page: Page) {
+    /// Hands a page to its lane. A queue has one domain, and a domain has one route, so all of it goes to one place.
+    fn place(&self, queue: QueueKey, page: Page) {
         let read: Vec<DueKey> = page.entries.iter().map(|put| put.key).collect();
         let fresh: Vec<DuePut> = {
             let schedule = self.inner.schedule.borrow();
@@ -98,14 +99,14 @@ impl<W: World> Shard<W> {
         }
         let lane = entries.first().and_then(|(_, due)| self.lane_of(&due.domain));
         let moment = self.inner.world.moment();
-        self.inner.schedule.borrow_mut().paged(domain, &read, page.next);
+        self.inner.schedule.borrow_mut().paged(queue, &read, page.next);
         if let Some(lane) = lane
             && self.seat(lane).lane.borrow().refuses(moment)
         {
-            return self.put_back(domain, lane, &keys);
+            return self.put_back(queue, lane, &keys);
         }
         for (key, due) in entries {
-            // Two domains may share a key, so each entry is asked for its own lane.
+            // Two domains may share a queue, so each entry is asked for its own lane.
             match self.lane_of(&due.domain) {
                 Some(lane) => {
                     self.arrive(lane, Ready { key, due, message: None });
@@ -115,18 +116,18 @@ impl<W: World> Shard<W> {
         }
     }
 
-    /// The lane has no room, or rests: the domain waits for it, and what was read is forgotten.
-    fn put_back(&self, domain: DomainKey, lane: usize, keys: &[DueKey]) {
+    /// The lane has no room, or rests: the queue waits for it, and what was read is forgotten.
+    fn put_back(&self, queue: QueueKey, lane: usize, keys: &[DueKey]) {
         let (now, moment) = (self.inner.world.stamp(), self.inner.world.moment());
         let mut schedule = self.inner.schedule.borrow_mut();
         keys.iter().for_each(|key| schedule.returns(*key));
         let mut lane = self.seat(lane).lane.borrow_mut();
         if lane.is_full() {
-            schedule.park(domain);
-            lane.park(domain);
+            schedule.park(queue);
+            lane.park(queue);
         } else {
             let rest = lane.rests_until().since(moment).max(REST);
-            schedule.postpone(domain, now.after(rest));
+            schedule.postpone(queue, now.after(rest));
         }
     }
 

@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::message::{Body, Envelope, MessageId};
 use crate::queue::change::DuePut;
 use crate::queue::commit::{Commit, CommitError, Committed};
-use crate::queue::key::{DomainKey, DueKey};
+use crate::queue::key::{DueKey, QueueKey};
 use crate::queue::record::BadRecord;
 use crate::time::{Moment, Stamp};
 use std::fmt;
@@ -65,11 +65,11 @@ pub trait World: Clone + 'static {
     /// Whether a new message would be taken now; asked before a body is read, to refuse early.
     fn accepts(&self) -> Result<(), CommitError>;
 
-    /// Up to `limit` entries of `domain` after `after` (exclusive) that are due at `until` or before, in order, and
+    /// Up to `limit` entries of `queue` after `after` (exclusive) that are due at `until` or before, in order, and
     /// the due time of the entry that follows them.
     fn page(
         &self,
-        domain: DomainKey,
+        queue: QueueKey,
         after: DueKey,
         until: Stamp,
         limit: usize,
@@ -92,7 +92,7 @@ pub trait World: Clone + 'static {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     pub entries: Vec<DuePut>,
-    /// Due time of the next entry of the domain, due or not; `None` when there is none.
+    /// Due time of the next entry of the queue, due or not; `None` when there is none.
     pub next: Option<Stamp>,
 }
 

@@ -433,7 +433,7 @@ mod tests {
     use super::*;
     use crate::message::{Body, MessageId};
     use crate::queue::change::Change;
-    use crate::queue::key::{DomainKey, DueKey};
+    use crate::queue::key::{DueKey, QueueKey};
     use crate::time::Stamp;
     use std::sync::Mutex;
     use std::task::{Context, Poll, Waker};
@@ -516,8 +516,8 @@ mod tests {
     }
 
     fn outcome() -> Commit {
-        let domain = DomainKey::new(0, "a.test");
-        let key = DueKey::first(domain, Stamp::default());
+        let queue = QueueKey::new(0, "a.test", "local|peer|127.0.0.1");
+        let key = DueKey::first(queue, Stamp::default());
         Commit::new(vec![Change::Finish { key, groups: 1 }])
     }
 

@@ -12,9 +12,11 @@
 //! | `completions.rs` | the way back from that thread to a shard |
 //! | `recover.rs` | the scan at start |
 //! | `read.rs` | pages, messages, lists; callable from any thread, blocking |
+//! | `select.rs` | which entries a list is about, and how it comes from one to the next |
+//! | `upgrade.rs` | brings a store of an older format up to this one |
 //! | `error.rs` | [`StoreError`]: what an operator must act on |
 //!
-//! Writes pass the committer alone (the format record at open is the exception), so a read in it
+//! Writes pass the committer alone (open is the exception: the format record, and an upgrade), so a read in it
 //! and the write after it cannot interleave with another's.
 
 mod committer;
@@ -25,6 +27,8 @@ mod open;
 mod options;
 mod read;
 mod recover;
+mod select;
+mod upgrade;
 
 pub use committer::{Batch, CommitObserver, CommitStatistics, Committer, CommitterThread};
 pub use completions::{Completion, Completions, Done};
@@ -33,3 +37,5 @@ pub use open::{Store, StoreFigures, prepare};
 pub use options::StoreOptions;
 pub use read::{ListedDue, ListedEnvelope};
 pub use recover::Recovered;
+pub use select::{Selection, Times};
+pub use upgrade::Upgraded;

@@ -8,6 +8,7 @@
 
 use super::error::{Doing, StoreError};
 use super::options::{self, META, StoreOptions};
+use super::upgrade::Upgraded;
 use crate::queue::change::Family;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{ColumnFamily, DB, IteratorMode, Options, WriteOptions, properties};
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 /// The version of the layout: which families there are, how their keys are made. Records carry
 /// versions of their own, so a new record version is not a new format.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 /// `meta` key of the format record: four octets, big-endian.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
 
@@ -43,6 +44,7 @@ struct Inner {
     options: StoreOptions,
     /// What RocksDB left out when it read its log back, in its words.
     gaps: Vec<Box<str>>,
+    upgraded: Option<Upgraded>,
     /// Messages in the queue; complete once `count_messages` has ended.
     messages: AtomicI64,
     /// Declared last, so that it is released after RocksDB has closed.
@@ -82,12 +84,19 @@ impl Store {
             path: path.to_path_buf(),
             options: options.clone(),
             gaps: gaps(path),
+            upgraded: None,
             messages: AtomicI64::new(0),
             _lock: lock,
         };
-        let store = Store(Arc::new(inner));
-        store.check_format(&present)?;
+        let mut store = Store(Arc::new(inner));
+        let upgraded = store.check_format(&present)?;
+        Arc::get_mut(&mut store.0).expect("nobody else has it yet").upgraded = upgraded;
         Ok(store)
+    }
+
+    /// What this open did to a store of an older format.
+    pub fn upgraded(&self) -> Option<&Upgraded> {
+        self.0.upgraded.as_ref()
     }
 
     /// Places where RocksDB stopped reading its log at this open, but for a log that is merely cut
@@ -164,33 +173,47 @@ impl Store {
     }
 
     /// `present` are the families that were there before this open.
-    fn check_format(&self, present: &[String]) -> Result<(), StoreError> {
+    fn check_format(&self, present: &[String]) -> Result<Option<Upgraded>, StoreError> {
         let path = || self.path().to_path_buf();
-        let meta = self.db().cf_handle(META).expect("every family is opened");
-        let record = self.db().get_cf(meta, FORMAT_KEY);
-        match record.map_err(|error| StoreError::engine(Doing::Open, error))? {
-            Some(bytes) => {
-                let bytes: Result<[u8; 4], _> = bytes.try_into();
-                let bytes = bytes.map_err(|_| StoreError::FormatDamaged { path: path() })?;
-                let found = u32::from_be_bytes(bytes);
-                if found > FORMAT {
-                    return Err(StoreError::FormatNewer { path: path(), found, known: FORMAT });
-                }
+        let found = self.format()?;
+        if let Some(found) = found.filter(|found| *found > FORMAT) {
+            return Err(StoreError::FormatNewer { path: path(), found, known: FORMAT });
+        }
+        // Before anything is written: what is not ours stays as it is.
+        if let Some(family) = present.iter().find(|family| !options::is_known(family)) {
+            return Err(StoreError::Foreign { path: path(), family: family.clone() });
+        }
+        match found {
+            Some(FORMAT) => Ok(None),
+            Some(1) => {
+                let upgraded = self.upgrade_from_1()?;
+                self.write_format()?;
+                Ok(Some(upgraded))
             }
             // The first start, or one that a crash cut off before the record was written.
-            None if self.has_no_mail() => {
-                let mut write = WriteOptions::default();
-                write.set_sync(true);
-                self.db()
-                    .put_cf_opt(meta, FORMAT_KEY, FORMAT.to_be_bytes(), &write)
-                    .map_err(|error| StoreError::engine(Doing::Open, error))?;
-            }
-            None => return Err(StoreError::FormatDamaged { path: path() }),
+            None if self.has_no_mail() => self.write_format().map(|()| None),
+            Some(_) | None => Err(StoreError::FormatDamaged { path: path() }),
         }
-        match present.iter().find(|family| !options::is_known(family)) {
-            Some(family) => Err(StoreError::Foreign { path: path(), family: family.clone() }),
-            None => Ok(()),
-        }
+    }
+
+    /// The format that the store says it has; `None` when it says nothing.
+    fn format(&self) -> Result<Option<u32>, StoreError> {
+        let meta = self.db().cf_handle(META).expect("every family is opened");
+        let record = self.db().get_cf(meta, FORMAT_KEY);
+        let record = record.map_err(|error| StoreError::engine(Doing::Open, error))?;
+        let number = |bytes: Vec<u8>| match bytes.try_into() {
+            Ok(bytes) => Ok(u32::from_be_bytes(bytes)),
+            Err(_) => Err(StoreError::FormatDamaged { path: self.path().to_path_buf() }),
+        };
+        record.map(number).transpose()
+    }
+
+    fn write_format(&self) -> Result<(), StoreError> {
+        let meta = self.db().cf_handle(META).expect("every family is opened");
+        let mut write = WriteOptions::default();
+        write.set_sync(true);
+        let written = self.db().put_cf_opt(meta, FORMAT_KEY, FORMAT.to_be_bytes(), &write);
+        written.map_err(|error| StoreError::engine(Doing::Open, error))
     }
 
     fn has_no_mail(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Reads: pages of a domain queue, whole messages, and lists for `baton queue`.
+//! Reads: pages of a queue, whole messages, and lists for `baton queue`.
 //!
 //! Every function here blocks on the disk and may be called from any thread; a shard calls them on
 //! a thread that may wait. A read sees all commits that were answered before it began. Bytes from
@@ -6,9 +6,10 @@
 //! a panic. Nothing here writes.
 
 use super::open::Store;
+use super::select::{Selection, Step};
 use crate::message::{BODY_VERSION, Body, Envelope, MessageId};
 use crate::queue::change::{DuePut, Family};
-use crate::queue::key::{DomainKey, DueKey, ID_KEY_LEN, Slot, id_key};
+use crate::queue::key::{DueKey, ID_KEY_LEN, QUEUE_KEY_LEN, QueueKey, id_key};
 use crate::queue::record::{BadRecord, Due, decode_due, decode_envelope};
 use crate::shard::world::{LoadError, Page};
 use crate::time::Stamp;
@@ -25,17 +26,17 @@ impl Store {
     /// See [`crate::shard::world::World::page`].
     ///
     /// # Panics
-    /// When `after` is of another domain.
+    /// When `after` is of another queue.
     pub fn page(
         &self,
-        domain: DomainKey,
+        queue: QueueKey,
         after: DueKey,
         until: Stamp,
         limit: usize,
     ) -> Result<Page, LoadError> {
-        assert_eq!(after.domain, domain, "a page goes on within its domain");
+        assert_eq!(after.queue, queue, "a page goes on within its queue");
         let mut page = Page::default();
-        let mut due = self.due_range(domain, &successor(after));
+        let mut due = self.due_range(queue, &successor(after));
         while let Some((key, record)) = due.item() {
             // What is no key was counted by recovery and is left alone.
             if let Some(key) = DueKey::decode(key) {
@@ -95,55 +96,57 @@ impl Store {
         Ok(found)
     }
 
-    /// Up to `limit` entries after `after` (exclusive), in the order of their keys, of all slots.
-    pub fn list(&self, after: Option<DueKey>, limit: usize) -> Result<Vec<ListedDue>, LoadError> {
+    /// Up to `limit` of the entries that `selection` wants after `after` (exclusive), in the order
+    /// of their keys. Goes from queue to queue and reads nothing of those that are not wanted.
+    pub fn list(
+        &self,
+        selection: &Selection<'_>,
+        after: Option<DueKey>,
+        limit: usize,
+    ) -> Result<Vec<ListedDue>, LoadError> {
+        let mut found = Vec::new();
         let mut due = self.db().raw_iterator_cf(self.family(Family::Due));
         match after {
             Some(key) => due.seek(successor(key)),
             None => due.seek_to_first(),
         }
-        let mut found = Vec::new();
-        collect(&mut due, limit, |_, _| true, &mut found)?;
-        Ok(found)
-    }
-
-    /// Up to `limit` entries of `domain` (lower case) after `after` (exclusive): by slot, then by
-    /// time.
-    pub fn list_domain(
-        &self,
-        domain: &str,
-        after: Option<DueKey>,
-        limit: usize,
-    ) -> Result<Vec<ListedDue>, LoadError> {
-        let mut found = Vec::new();
-        let first = after.map_or(0, |key| key.domain.slot);
-        for slot in first..=Slot::MAX {
-            let here = DomainKey::new(slot, domain);
-            let from = match after {
-                Some(key) if key.domain == here => successor(key),
-                Some(_) | None => DueKey::first(here, Stamp::default()).encode().to_vec(),
-            };
-            // Another domain of the same hash shares the range; its name tells it apart.
-            let ours = |_: &DueKey, due: &Result<Due, BadRecord>| {
-                due.as_ref().map_or(true, |due| &*due.domain == domain)
-            };
-            collect(&mut self.due_range(here, &from), limit, ours, &mut found)?;
+        while found.len() < limit
+            && let Some((key, record)) = due.item()
+        {
+            match DueKey::decode(key).map(|key| (key, selection.step(&key))) {
+                Some((_, Step::Seek(there))) => due.seek(there.encode()),
+                Some((_, Step::End)) => break,
+                Some((key, Step::Take)) => {
+                    let record = decode_due(record);
+                    if selection.names(&record) {
+                        found.push((key, record));
+                    }
+                    due.next();
+                }
+                None => due.next(),
+            }
         }
+        due.status().map_err(disk)?;
         Ok(found)
     }
 
-    /// The entries of one message. Searches the queues of its recipients' domains, which are sorted
-    /// by time and not by id: for a person who asks, not for the hot path.
+    /// The entries of one message. Searches the queues of its sender in its recipients' domains,
+    /// which are sorted by time and not by id: for a person who asks, not for the hot path.
     pub fn due_of(&self, envelope: &Envelope) -> Result<Vec<ListedDue>, LoadError> {
+        let (slot, sender) = (envelope.id.slot(), envelope.sender_id.as_str());
         let recipients = envelope.recipients.iter();
-        let domains: BTreeSet<DomainKey> = recipients
-            .map(|one| DomainKey::new(envelope.id.slot(), &one.address.domain_key()))
-            .collect();
+        let queues: BTreeSet<QueueKey> =
+            recipients.map(|one| QueueKey::new(slot, &one.address.domain_key(), sender)).collect();
         let mut found = Vec::new();
-        for domain in domains {
-            let first = DueKey::first(domain, Stamp::default()).encode();
-            let ours = |key: &DueKey, _: &Result<Due, BadRecord>| key.id == envelope.id;
-            collect(&mut self.due_range(domain, &first), usize::MAX, ours, &mut found)?;
+        for queue in queues {
+            let mut due = self.due_range(queue, &DueKey::first(queue, Stamp::default()).encode());
+            while let Some((key, record)) = due.item() {
+                if let Some(key) = DueKey::decode(key).filter(|key| key.id == envelope.id) {
+                    found.push((key, decode_due(record)));
+                }
+                due.next();
+            }
+            due.status().map_err(disk)?;
         }
         Ok(found)
     }
@@ -152,11 +155,10 @@ impl Store {
         self.db().get_cf(self.family(family), id_key(id)).map_err(disk)
     }
 
-    /// The entries of one domain from `from` on. The bounds keep RocksDB from reading on into the
-    /// next domain past the traces of finished entries.
-    fn due_range(&self, domain: DomainKey, from: &[u8]) -> DBRawIterator<'_> {
-        const DOMAIN_LEN: usize = 1 + 8;
-        let prefix = &DueKey::first(domain, Stamp::default()).encode()[..DOMAIN_LEN];
+    /// The entries of one queue from `from` on. The bounds keep RocksDB from reading on into the
+    /// next queue past the traces of finished entries.
+    fn due_range(&self, queue: QueueKey, from: &[u8]) -> DBRawIterator<'_> {
+        let prefix = &DueKey::first(queue, Stamp::default()).encode()[..QUEUE_KEY_LEN];
         let mut options = ReadOptions::default();
         options.set_iterate_range(PrefixRange(prefix));
         options.set_iterate_lower_bound(from);
@@ -171,27 +173,6 @@ fn successor(key: DueKey) -> Vec<u8> {
     let mut next = key.encode().to_vec();
     next.push(0);
     next
-}
-
-/// Takes from `due` what `wanted` wants, until `found` holds `limit`.
-fn collect(
-    due: &mut DBRawIterator<'_>,
-    limit: usize,
-    wanted: impl Fn(&DueKey, &Result<Due, BadRecord>) -> bool,
-    found: &mut Vec<ListedDue>,
-) -> Result<(), LoadError> {
-    while found.len() < limit
-        && let Some((key, record)) = due.item()
-    {
-        if let Some(key) = DueKey::decode(key) {
-            let record = decode_due(record);
-            if wanted(&key, &record) {
-                found.push((key, record));
-            }
-        }
-        due.next();
-    }
-    due.status().map_err(disk)
 }
 
 fn disk(error: rocksdb::Error) -> LoadError {

@@ -1,8 +1,8 @@
-//! The scan at start: what waits, by domain, and nothing more.
+//! The scan at start: what waits, by domain and sender, and nothing more.
 //!
 //! Reads the keys of `due` once, in order, and feeds them to a `Schedule`; envelopes and bodies
-//! stay where they are, so memory and time go with the number of entries and domains, not with the
-//! mail. A shard scans its own slots only, so shards recover side by side. A key that is not one is
+//! stay where they are, so time goes with the number of entries and memory with that of queues, not with
+//! the mail. A shard scans its own slots only, so shards recover side by side. A key that is not one is
 //! counted and left alone: it cannot be delivered, and deleting it would destroy the evidence.
 
 use super::error::{Doing, StoreError};
@@ -26,6 +26,7 @@ pub struct Recovered {
     /// The newest id in the store, of all slots, so that no id is given twice.
     pub newest: Option<MessageId>,
     pub entries: u64,
+    /// Counted once for each slot.
     pub domains: usize,
     /// Keys of `due` that are not keys.
     pub damaged: u64,
@@ -36,7 +37,7 @@ impl Store {
     /// the slot that its first octet would name.
     pub fn recover(&self, owns: impl Fn(Slot) -> bool) -> Result<Recovered, StoreError> {
         let mut schedule = Schedule::default();
-        let mut damaged = 0;
+        let (mut damaged, mut domains, mut last) = (0, 0, None);
         let mut options = scan_options();
         options.set_readahead_size(READAHEAD_BYTES);
         let mut due = self.db().raw_iterator_cf_opt(self.family(Family::Due), options);
@@ -51,13 +52,19 @@ impl Store {
                 continue;
             }
             match DueKey::decode(key) {
-                Some(key) => schedule.waits(key),
+                Some(key) => {
+                    // In the order of the keys, so a domain's queues stand together.
+                    let domain = Some((key.queue.slot, key.queue.domain));
+                    domains += usize::from(domain != last);
+                    last = domain;
+                    schedule.waits(key);
+                }
                 None => damaged += 1,
             }
             due.next();
         }
         due.status().map_err(|error| StoreError::engine(Doing::Scan, error))?;
-        let (entries, domains) = (schedule.entries(), schedule.domains());
+        let entries = schedule.entries();
         Ok(Recovered { schedule, newest: self.newest()?, entries, domains, damaged })
     }
 

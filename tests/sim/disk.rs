@@ -10,7 +10,7 @@ use super::random::Random;
 use baton::message::{BODY_VERSION, Body, Envelope, MessageId};
 use baton::queue::change::{DuePut, Family, Translator, Write};
 use baton::queue::commit::Commit;
-use baton::queue::key::{DomainKey, DueKey, ID_KEY_LEN, Slot, id_key};
+use baton::queue::key::{DueKey, ID_KEY_LEN, QueueKey, Slot, id_key};
 use baton::queue::record::{BadRecord, Due, decode_due, decode_envelope};
 use baton::queue::schedule::Schedule;
 use baton::shard::world::{LoadError, Page};
@@ -159,7 +159,7 @@ impl Disk {
         let mut schedule = Schedule::default();
         for (family, key) in current.keys() {
             if let Some(key) = DueKey::decode(key).filter(|_| *family == Family::Due)
-                && owns(key.domain.slot)
+                && owns(key.queue.slot)
             {
                 schedule.waits(key);
             }
@@ -173,14 +173,14 @@ impl Disk {
     }
 
     /// See [`baton::shard::world::World::page`].
-    pub fn page(&self, domain: DomainKey, after: DueKey, until: Stamp, limit: usize) -> Page {
-        assert_eq!(after.domain, domain, "a page goes on within its domain");
+    pub fn page(&self, queue: QueueKey, after: DueKey, until: Stamp, limit: usize) -> Page {
+        assert_eq!(after.queue, queue, "a page goes on within its queue");
         let current = self.current.borrow();
         let from = Bound::Excluded((Family::Due, after.encode().to_vec()));
         let mut page = Page::default();
         for ((family, key), record) in current.range((from, Bound::Unbounded)) {
             let Some(key) = DueKey::decode(key).filter(|_| *family == Family::Due) else { break };
-            if key.domain != domain {
+            if key.queue != queue {
                 break;
             }
             if key.due > until || page.entries.len() == limit {

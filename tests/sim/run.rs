@@ -358,7 +358,7 @@ impl Simulation {
         self.go_until("stopping", Duration::from_secs(60), |sim| sim.relay().is_idle());
         for snapshot in self.relay().snapshots() {
             assert_eq!(snapshot.due_entries, 0, "the schedule and the disk disagree: {snapshot:?}");
-            assert_eq!(snapshot.domains, 0, "{snapshot:?}");
+            assert_eq!(snapshot.queues, 0, "{snapshot:?}");
             assert_eq!(snapshot.ready_entries, 0, "{snapshot:?}");
             assert_eq!(snapshot.inflight_bytes, 0, "memory is not given back: {snapshot:?}");
         }

@@ -14,7 +14,7 @@ use super::random::Random;
 use baton::event::Event;
 use baton::message::{Body, Envelope, MessageId};
 use baton::queue::commit::{Commit, CommitError, Committed};
-use baton::queue::key::{DomainKey, DueKey};
+use baton::queue::key::{DueKey, QueueKey};
 use baton::shard::world::{LoadError, Page, Share, World};
 use baton::time::{Moment, Stamp};
 use std::future::Future;
@@ -130,12 +130,12 @@ impl World for SimWorld {
 
     async fn page(
         &self,
-        domain: DomainKey,
+        queue: QueueKey,
         after: DueKey,
         until: Stamp,
         limit: usize,
     ) -> Result<Page, LoadError> {
-        self.read(|| self.0.committer.disk().page(domain, after, until, limit)).await
+        self.read(|| self.0.committer.disk().page(queue, after, until, limit)).await
     }
 
     async fn load(&self, id: MessageId) -> Result<Option<(Envelope, Body)>, LoadError> {
