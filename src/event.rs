@@ -97,6 +97,18 @@ words! {
         Content = "content",
     }
 
+    /// What a person does to entries that wait.
+    QueueAction {
+        /// Try again now.
+        Retry = "retry",
+        /// Keep, and try no more until it is released.
+        Hold = "hold",
+        /// Try again now what is held.
+        Release = "release",
+        /// Delete, telling nobody but the log.
+        Drop = "drop",
+    }
+
     /// Why a message or recipient was refused: the stable word of the reply.
     RejectTag {
         NotAllowed = "not-allowed",
@@ -380,6 +392,28 @@ events! {
         kind: &'static str,
     }
 
+    /// A person's command went through a shard's part of the queue.
+    QueueChanged = "queue-changed" Info {
+        action: QueueAction,
+        /// What the command was about; empty for any.
+        domain: Box<str>,
+        sender: Box<str>,
+        message: Option<MessageId>,
+        entries: u64,
+        /// Entries that were left alone because an attempt on them was going on.
+        under_way: u64,
+        /// Entries that were left alone because they cannot be read.
+        damaged: u64,
+        millis: u64,
+    }
+    /// A person deleted what was left to do for a message in a domain.
+    EntryDropped = "entry-dropped" Info {
+        id: MessageId,
+        domain: Box<str>,
+        recipients: u32,
+        sender_id: Box<str>,
+    }
+
     /// A site or session failed so that its lane waits.
     LaneStalled = "lane-stalled" Warn {
         lane: Box<str>,
@@ -650,6 +684,9 @@ mod tests {
             Event::RecipientBounced { id, recipient: to(), sender_id: who(), scope, stage,
                 cause: t(), attempts, expired: true },
             Event::NoticeQueued { id, about: id, kind: "failure" },
+            Event::QueueChanged { action: QueueAction::Drop, domain: t(), sender: t(),
+                message: Some(id), entries: 1, under_way: 2, damaged: 3, millis: 4 },
+            Event::EntryDropped { id, domain: t(), recipients: 2, sender_id: t() },
             Event::LaneStalled { lane: t(), cause: t(), millis: 60_000 },
             Event::LaneResumed { lane: t() },
             Event::CommitFailed { error: CommitError::Poisoned, words: t() },

@@ -162,6 +162,14 @@ impl Lane {
         Some(entry)
     }
 
+    /// Takes out what `wanted` wants of what no session has taken yet, and leaves the rest in order.
+    pub fn withdraw(&mut self, wanted: &dyn Fn(&DueKey, &Due) -> bool) -> Vec<Ready> {
+        let (out, left) =
+            self.ready.drain(..).partition(|entry: &Ready| wanted(&entry.key, &entry.due));
+        self.ready = left;
+        Vec::from(out)
+    }
+
     /// A session is done with its entry and waits for the next.
     pub fn waits(&mut self) {
         self.idle += 1;
@@ -310,6 +318,23 @@ mod tests {
         lane.push_first(second);
         assert!(!lane.refuses(now), "the session that works takes more");
         assert_eq!(lane.ready(), 1);
+    }
+
+    #[test]
+    fn what_is_withdrawn_is_gone_and_the_rest_keeps_its_order() {
+        let mut lane = lane(1);
+        (1..=4).for_each(|id| lane.push(ready(id)));
+        let out = lane.withdraw(&|key, _| key.id.as_u64() % 2 == 0);
+        let ids = |entries: Vec<Ready>| {
+            entries.iter().map(|entry| entry.key.id.as_u64()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(out), [2, 4]);
+        assert!(lane.opens(Moment::default()));
+        let left = std::iter::from_fn(|| {
+            lane.waits();
+            lane.take()
+        });
+        assert_eq!(ids(left.collect()), [1, 3]);
     }
 
     #[test]

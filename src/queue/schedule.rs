@@ -27,6 +27,10 @@ pub struct Schedule {
     /// What is known of the queues that are being paged, and only while they are.
     paging: HashMap<QueueKey, Paging>,
     taken: HashSet<(MessageId, u16)>,
+    /// Entries that a person's command is changing: nobody else's until that is committed.
+    changing: HashSet<(MessageId, u16)>,
+    /// The queue that a person's command is reading, and what was settled in it since it began.
+    watched: Option<(QueueKey, HashSet<DueKey>)>,
     entries: u64,
 }
 
@@ -149,7 +153,8 @@ impl Schedule {
     }
 
     pub fn is_taken(&self, key: &DueKey) -> bool {
-        self.taken.contains(&(key.id, key.group))
+        let entry = (key.id, key.group);
+        self.taken.contains(&entry) || self.changing.contains(&entry)
     }
 
     /// Whether an entry of the page that was just read is still there, and nobody's.
@@ -162,8 +167,7 @@ impl Schedule {
 
     /// An entry is about to be committed. From then on a page may show it, before whoever commits it
     /// hears that it is done: it is taken already. [`Schedule::takes`], [`Schedule::waits`] or
-    /// [`Schedule::disclaims`] follows. Or an entry that waits is about to be changed by a person's
-    /// command: then [`Schedule::settles`] follows, or [`Schedule::returns`].
+    /// [`Schedule::disclaims`] follows.
     pub fn claims(&mut self, key: DueKey) {
         self.taken.insert((key.id, key.group));
     }
@@ -171,6 +175,23 @@ impl Schedule {
     /// The commit failed: there is no such entry.
     pub fn disclaims(&mut self, key: DueKey) {
         self.taken.remove(&(key.id, key.group));
+    }
+
+    /// A person's command is about to change an entry that waits. [`Schedule::settles`] follows when
+    /// that is committed, [`Schedule::returns`] when it is not.
+    pub fn changes(&mut self, key: DueKey) {
+        self.changing.insert((key.id, key.group));
+    }
+
+    /// From now on what is settled in `queue` is noted, until [`Schedule::watched`] is asked: who
+    /// reads a queue beside the pager must not take what ended meanwhile for what waits.
+    pub fn watch(&mut self, queue: QueueKey) {
+        self.watched = Some((queue, HashSet::new()));
+    }
+
+    /// What was settled since [`Schedule::watch`], which ends.
+    pub fn watched(&mut self) -> HashSet<DueKey> {
+        self.watched.take().map_or_else(HashSet::new, |(_, settled)| settled)
     }
 
     /// An entry is on disk and waits there: found by recovery, or accepted while its lane was full.
@@ -188,15 +209,18 @@ impl Schedule {
         self.taken.insert((key.id, key.group));
     }
 
-    /// A lane gave an entry back untried: it waits on disk again.
+    /// A lane gave an entry back untried, or a command could not change it: it waits on disk again.
     pub fn returns(&mut self, key: DueKey) {
-        self.taken.remove(&(key.id, key.group));
+        self.release(key);
         self.wait(key);
     }
 
     /// An attempt is over and what it led to is committed: the entry waits under a new key, or is gone.
     pub fn settles(&mut self, old: DueKey, new: Option<DueKey>) {
-        self.taken.remove(&(old.id, old.group));
+        self.release(old);
+        if let Some((_, settled)) = self.watched.as_mut().filter(|(queue, _)| *queue == old.queue) {
+            settled.insert(old);
+        }
         if let Some(paging) = self.paging.get_mut(&old.queue) {
             paging.gone.insert(old);
         }
@@ -263,6 +287,11 @@ impl Schedule {
         if let State::Parked { due } = queue.state() {
             self.set_state(key, State::Waiting(due));
         }
+    }
+
+    fn release(&mut self, key: DueKey) {
+        self.taken.remove(&(key.id, key.group));
+        self.changing.remove(&(key.id, key.group));
     }
 
     fn queue(&mut self, key: QueueKey) -> &mut Queue {
@@ -462,12 +491,38 @@ mod tests {
         schedule.due(at(10)).unwrap();
         schedule.paged(A, &[key(A, 10, 2)], Some(HELD));
         assert_eq!((schedule.next_wake(), schedule.entries()), (None, 2));
-        // It is released: as an entry that was claimed and settled.
-        schedule.claims(held);
-        assert!(!schedule.is_fresh(&held));
+        schedule.changes(held);
+        assert!(!schedule.is_fresh(&held) && schedule.taken() == 1, "changing is not in memory");
         schedule.settles(held, Some(key(A, 9, 1)));
         let (_, after) = schedule.due(at(20)).unwrap();
         assert!(after < key(A, 9, 1) && schedule.is_fresh(&key(A, 9, 1)));
+    }
+
+    #[test]
+    fn what_is_settled_in_a_watched_queue_is_noted() {
+        let mut schedule = Schedule::default();
+        (1..=3).for_each(|id| schedule.takes(key(A, 10, id)));
+        schedule.takes(key(B, 10, 4));
+        schedule.settles(key(A, 10, 1), None);
+        schedule.watch(A);
+        schedule.settles(key(A, 10, 2), None);
+        schedule.settles(key(A, 10, 3), Some(key(A, 50, 3)));
+        schedule.settles(key(B, 10, 4), None);
+        assert_eq!(schedule.watched(), [key(A, 10, 2), key(A, 10, 3)].into());
+        schedule.settles(key(A, 50, 3), None);
+        assert!(schedule.watched().is_empty(), "nobody watches any more");
+    }
+
+    #[test]
+    fn what_a_command_changes_is_nobody_elses_and_comes_back_when_it_could_not() {
+        let mut schedule = Schedule::default();
+        schedule.waits(key(A, 10, 1));
+        schedule.changes(key(A, 10, 1));
+        schedule.due(at(20)).unwrap();
+        assert!(!schedule.is_fresh(&key(A, 10, 1)));
+        schedule.paged(A, &[], None);
+        schedule.returns(key(A, 10, 1));
+        assert!(schedule.due(at(20)).is_some() && schedule.is_fresh(&key(A, 10, 1)));
     }
 
     #[test]

@@ -195,6 +195,18 @@ impl World for RuntimeWorld {
         executor().spawn_blocking(move || store.load(id)).await
     }
 
+    async fn envelopes(&self, ids: Vec<MessageId>) -> Result<Vec<Option<Envelope>>, LoadError> {
+        let store = self.inner.ground.store.clone();
+        let read = move || {
+            let one = |id| match store.envelope(id) {
+                Err(LoadError::Record(_)) => Ok(None),
+                found => found,
+            };
+            ids.into_iter().map(one).collect()
+        };
+        executor().spawn_blocking(read).await
+    }
+
     async fn verify_password(&self, hash: &str, password: Vec<u8>) -> bool {
         let inner = &self.inner;
         let ticket = inner.passwords.open();

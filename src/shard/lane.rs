@@ -6,6 +6,8 @@ use super::world::{Share, World};
 use super::{LaneSeat, Shard, attempt};
 use crate::config::Via;
 use crate::deliver::lane::Ready;
+use crate::queue::key::DueKey;
+use crate::queue::record::Due;
 
 impl<W: World> Shard<W> {
     /// The lane that leads to `domain` (lower case), if there is one.
@@ -35,6 +37,13 @@ impl<W: World> Shard<W> {
         seat.lane.borrow_mut().push(entry);
         seat.arrival.raise();
         self.open_sessions(lane);
+    }
+
+    /// Takes out of the lanes what `wanted` wants of what no session has taken yet. It stays taken:
+    /// the caller settles it, returns it, or lets it arrive again.
+    pub(super) fn withdraw(&self, wanted: &dyn Fn(&DueKey, &Due) -> bool) -> Vec<Ready> {
+        let lanes = self.inner.lanes.iter().flatten();
+        lanes.flat_map(|seat| seat.lane.borrow_mut().withdraw(wanted)).collect()
     }
 
     /// Opens as many connections as the lane's ready list is worth.

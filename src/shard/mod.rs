@@ -11,6 +11,7 @@
 //! | `lane` | opens connections for what is ready |
 //! | `attempt` | one outbound connection |
 //! | `settle` | what follows from an attempt: events, notices, the commit |
+//! | `operate` | what a person does to entries that wait: retry, hold, release, drop |
 //! | `deadline`, `signal`, `wire` | waiting, waking, reading and writing |
 //!
 //! Nothing is shared with another shard but the admission counter; what crosses threads does so in the world.
@@ -18,6 +19,7 @@
 mod attempt;
 mod deadline;
 mod lane;
+pub mod operate;
 mod pager;
 mod screen;
 mod serve;
@@ -35,6 +37,7 @@ use crate::message::{MessageId, MessageIds};
 use crate::queue::retry::RetryPolicy;
 use crate::queue::schedule::Schedule;
 use deadline::Deadlines;
+use operate::Operations;
 use signal::Signal;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -83,6 +86,8 @@ struct Inner<W: World> {
     schedule: RefCell<Schedule>,
     /// By route, in the order of the configuration; `None` for a route that is not a list of hosts.
     lanes: Vec<Option<LaneSeat>>,
+    /// What persons want done to the queue, one after the other.
+    operations: Operations,
     /// Raised when the pager may have something to do.
     pager: Signal,
     /// Lent to whoever reads, for the length of one poll (see `wire`).
@@ -122,6 +127,7 @@ impl<W: World> Shard<W> {
             ids: RefCell::new(MessageIds::new(place.index as u8, newest)),
             schedule: RefCell::new(schedule),
             lanes,
+            operations: Operations::default(),
             pager: Signal::default(),
             scratch: RefCell::new(vec![0; READ_BYTES_MAX].into()),
             stopping: Cell::new(false),

@@ -81,6 +81,13 @@ pub trait World: Clone + 'static {
         id: MessageId,
     ) -> impl Future<Output = Result<Option<(Envelope, Body)>, LoadError>>;
 
+    /// The envelopes of messages, in the order of `ids`; `None` for one that is not (or no longer)
+    /// in the queue or cannot be read. For what a person asks, not for the way of a message.
+    fn envelopes(
+        &self,
+        ids: Vec<MessageId>,
+    ) -> impl Future<Output = Result<Vec<Option<Envelope>>, LoadError>>;
+
     /// Whether `password` matches the account's argon2 hash. Takes tens of milliseconds of another
     /// thread's time by design, so the shard goes on meanwhile.
     fn verify_password(&self, hash: &str, password: Vec<u8>) -> impl Future<Output = bool>;

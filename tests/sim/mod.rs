@@ -11,7 +11,7 @@
 //! | who is in it | `client`, `remote`, `manners`, `nuisance`, `mail`, `wire` |
 //! | the relay's lives | `relay`, `plan`, `run` |
 //! | the judgement | `ledger`, `oracle` |
-//! | the tests | `scenarios`, `regressions` |
+//! | the tests | `scenarios`, `operations`, `regressions` |
 
 mod client;
 mod clock;
@@ -24,6 +24,7 @@ mod mail;
 mod manners;
 mod network;
 mod nuisance;
+mod operations;
 mod oracle;
 mod pipe;
 mod plan;

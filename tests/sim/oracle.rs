@@ -105,7 +105,8 @@ impl<'a> Oracle<'a> {
                 let settled = reached.contains(&place)
                     || self.waiting.contains(&place)
                     || self.is_told(News::Failed, token, to)
-                    || self.is_dropped(submission, to);
+                    || self.is_dropped(submission, to)
+                    || self.is_dropped_by_hand(submission, to);
                 if !settled {
                     self.problems
                         .push(format!("LOST: {token} to {to}, queued as {:?}", submission.id));
@@ -127,6 +128,22 @@ impl<'a> Oracle<'a> {
         self.has_bounced(id, Some(to)) && (nobody || self.is_notice_dropped(id))
     }
 
+    /// Somebody dropped it.
+    fn is_dropped_by_hand(&self, submission: &Submission, to: &str) -> bool {
+        let id = submission.id.as_deref().expect("accepted with an id");
+        let domain = to.rsplit('@').next().expect("an address");
+        self.was_dropped(id, Some(domain)) || self.is_notice_dropped(id)
+    }
+
+    fn was_dropped(&self, of: &str, from: Option<&str>) -> bool {
+        self.ground.journal.entries().iter().any(|entry| match &entry.event {
+            Event::EntryDropped { id, domain, .. } => {
+                id.to_string() == of && from.is_none_or(|from| from == &**domain)
+            }
+            _ => false,
+        })
+    }
+
     fn has_bounced(&self, of: &str, to: Option<&str>) -> bool {
         self.ground.journal.entries().iter().any(|entry| match &entry.event {
             Event::RecipientBounced { id, recipient, .. } => {
@@ -140,7 +157,9 @@ impl<'a> Oracle<'a> {
     fn is_notice_dropped(&self, id: &str) -> bool {
         self.ground.journal.entries().iter().any(|entry| match &entry.event {
             Event::NoticeQueued { id: notice, about, .. } => {
-                about.to_string() == id && self.has_bounced(&notice.to_string(), None)
+                let notice = notice.to_string();
+                about.to_string() == id
+                    && (self.has_bounced(&notice, None) || self.was_dropped(&notice, None))
             }
             _ => false,
         })
@@ -247,8 +266,11 @@ impl<'a> Oracle<'a> {
 
     /// A relay that knows of an end attempts nothing more in that life, excused or not.
     fn check_ends_are_final(&mut self) {
-        let mut ended = BTreeSet::new();
+        let (mut ended, mut dropped) = (BTreeSet::new(), BTreeSet::new());
         for entry in &*self.ground.journal.entries() {
+            if let Event::EntryDropped { id, domain, .. } = &entry.event {
+                dropped.insert((entry.life, *id, domain.to_string()));
+            }
             let (id, recipient, ends) = match &entry.event {
                 Event::RecipientDelivered { id, recipient, .. }
                 | Event::RecipientBounced { id, recipient, .. } => (id, recipient, true),
@@ -256,7 +278,8 @@ impl<'a> Oracle<'a> {
                 _ => continue,
             };
             let of = (entry.life, *id, recipient.to_string());
-            if ended.contains(&of) {
+            let domain = (entry.life, *id, recipient.domain().to_owned());
+            if ended.contains(&of) || dropped.contains(&domain) {
                 self.problems.push(format!("{id} to {recipient} was attempted after its end"));
             }
             if ends {

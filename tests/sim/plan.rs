@@ -39,6 +39,8 @@ pub struct Plan {
     pub crashes: u32,
     /// Of a thousand looks, so many find the clock set.
     pub clock_steps: u64,
+    /// Of a thousand looks, so many find a person changing the queue.
+    pub operations: u64,
     /// Of a thousand polls, so many are for nothing.
     pub spurious: u64,
     /// How long faults go on after the last crash.
@@ -81,6 +83,7 @@ impl Plan {
             outages: 0,
             crashes: 0,
             clock_steps: 0,
+            operations: 0,
             spurious: 0,
             safety: Duration::from_secs(10),
             knobs: Knobs {
@@ -132,6 +135,7 @@ impl Plan {
             outages: share(200),
             crashes: share(8) as u32,
             clock_steps: share(100),
+            operations: share(400),
             spurious: share(20),
             safety: Duration::from_secs(random.below(10..300)),
             knobs: Knobs {

@@ -17,7 +17,9 @@ use super::world::{Parts, SimWorld};
 use baton::accept::Admission;
 use baton::config::Config;
 use baton::limits::PAGE_ENTRIES_MAX;
+use baton::shard::operate::{Counts, Operation};
 use baton::shard::{Place, Shard, Snapshot};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
@@ -109,6 +111,20 @@ impl Relay {
     /// Nothing is under way in any shard or on its way to the disk.
     pub fn is_idle(&self) -> bool {
         self.shards.iter().all(Shard::is_idle) && self.committer.is_idle()
+    }
+
+    /// Has every shard do `operation`; each adds its counts when it is done.
+    pub fn operate(&self, operation: &Operation) -> Rc<RefCell<Vec<Counts>>> {
+        let told = Rc::new(RefCell::new(Vec::new()));
+        for shard in &self.shards {
+            let told = told.clone();
+            shard.operate(operation.clone(), move |counts| told.borrow_mut().push(counts));
+        }
+        told
+    }
+
+    pub fn shards(&self) -> usize {
+        self.shards.len()
     }
 
     /// Takes no new connection and begins no new work.

@@ -16,6 +16,7 @@ use super::mail::{Mail, Notify};
 use super::manners::Manners;
 use super::network::{Network, Reach, Weather};
 use super::nuisance::Nuisance;
+use super::operations;
 use super::oracle::{Oracle, WallClock};
 use super::plan::{ACCOUNT, DOMAINS, LISTENERS, Plan, servers};
 use super::random::Random;
@@ -320,6 +321,11 @@ impl Simulation {
         if let Some(relay) = &self.relay {
             relay.committer().set_low_disk(random.permille(plan.low_disk));
         }
+        if let Some(relay) = &self.relay
+            && random.permille(plan.operations)
+        {
+            relay.operate(&operations::draw(random, &self.ground.journal));
+        }
         if random.permille(plan.clock_steps) {
             self.wall_clock = WallClock::Set;
             let step = random.millis(1..60_000);
@@ -335,6 +341,7 @@ impl Simulation {
         self.plan.disk = DiskFaults::none();
         (self.plan.low_disk, self.plan.badness, self.plan.outages) = (0, None, 0);
         (self.plan.clock_steps, self.plan.weather) = (0, Weather::fine());
+        self.plan.operations = 0;
         self.over.set(true);
         self.ground.network.set_weather(Weather::fine());
         for server in &self.servers {
@@ -342,6 +349,7 @@ impl Simulation {
             self.ground.network.set_reach(server.address, Reach::Open);
         }
         self.relay().committer().set_faults(DiskFaults::none());
+        self.relay().operate(&operations::release_all());
         self.stir();
     }
 

@@ -142,6 +142,14 @@ impl World for SimWorld {
         self.read(|| self.0.committer.disk().load(id)).await?
     }
 
+    async fn envelopes(&self, ids: Vec<MessageId>) -> Result<Vec<Option<Envelope>>, LoadError> {
+        let one = |id: &MessageId| match self.0.committer.disk().load(*id) {
+            Ok(found) => found.map(|(envelope, _)| envelope),
+            Err(_) => None,
+        };
+        self.read(|| ids.iter().map(one).collect()).await
+    }
+
     async fn verify_password(&self, _hash: &str, password: Vec<u8>) -> bool {
         self.0.executor.sleep(self.0.random.millis(10..60)).await;
         password == PASSWORD
