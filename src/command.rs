@@ -9,8 +9,10 @@
 use baton::config::{Config, ConfigError, explain};
 use baton::control::client::{AdminClient, ClientError};
 use baton::control::{QueueFilter, ROWS_DEFAULT, console};
+use baton::event::QueueAction;
 use baton::message::MessageId;
 use baton::runtime::{self, Clock, say};
+use baton::shard::operate::{Filter, SenderFilter};
 use clap::{Args, Subcommand};
 use std::fmt::Display;
 use std::fs;
@@ -36,7 +38,7 @@ pub enum Command {
         #[command(flatten)]
         file: ConfigFile,
     },
-    /// Look at the queue of a running relay
+    /// Look at the queue of a running relay, and change it
     Queue {
         #[command(subcommand)]
         question: QueueQuestion,
@@ -67,6 +69,9 @@ pub enum QueueQuestion {
         /// Only what comes from this sender id or address
         #[arg(long, value_name = "S")]
         sender: Option<String>,
+        /// Only what is held
+        #[arg(long)]
+        held: bool,
         /// Entries to list at most
         #[arg(long, value_name = "N", default_value_t = ROWS_DEFAULT)]
         limit: usize,
@@ -77,6 +82,60 @@ pub enum QueueQuestion {
         file: ConfigFile,
         id: MessageId,
     },
+    /// Try again now what waits for a time
+    Retry {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        target: QueueTarget,
+    },
+    /// Keep, and try no more until it is released
+    Hold {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        target: QueueTarget,
+    },
+    /// Try again now what is held
+    Release {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        target: QueueTarget,
+    },
+    /// Delete; nobody is notified, the log has a line for each
+    Drop {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        target: QueueTarget,
+    },
+}
+
+/// Which entries to change: those that match all that is given.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct QueueTarget {
+    /// Only this message
+    id: Option<MessageId>,
+    /// Only what goes to this domain
+    #[arg(long, value_name = "D")]
+    domain: Option<String>,
+    /// Only what comes from this sender id or address
+    #[arg(long, value_name = "S")]
+    sender: Option<String>,
+    /// Everything in the queue
+    #[arg(long, conflicts_with_all = ["id", "domain", "sender"])]
+    all: bool,
+}
+
+impl QueueTarget {
+    fn filter(self) -> Filter {
+        // Clap lets nothing through that has neither a condition nor `--all`.
+        let QueueTarget { id, domain, sender, all: _ } = self;
+        let domain = domain.map(|domain| domain.to_lowercase().into());
+        Filter { domain, sender: sender.as_deref().map(SenderFilter::new), id }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -131,24 +190,36 @@ fn check(file: &ConfigFile) -> Result<(), Failed> {
 
 fn queue(question: QueueQuestion) -> Result<(), Failed> {
     let failed = |error: ClientError| Failed::because(FAILURE, error);
-    let ask = |file: &ConfigFile| {
-        let (_, config) = file.load()?;
-        let token_file = config.admin.token_file.as_deref();
-        AdminClient::new(config.admin.address, token_file).map_err(failed)
-    };
     let now = Clock::start().stamp();
     match question {
-        QueueQuestion::List { file, domain, sender, limit } => {
+        QueueQuestion::List { file, domain, sender, held, limit } => {
             let domain = domain.map(|domain| domain.to_lowercase().into());
-            let filter = QueueFilter { domain, sender: sender.map(Into::into), limit };
-            let list = ask(&file)?.queue_list(&filter).map_err(failed)?;
+            let filter = QueueFilter { domain, sender: sender.map(Into::into), held, limit };
+            let list = admin(&file)?.queue_list(&filter).map_err(failed)?;
             print(&console::list(&list, now))
         }
-        QueueQuestion::Show { file, id } => match ask(&file)?.queue_show(id).map_err(failed)? {
+        QueueQuestion::Show { file, id } => match admin(&file)?.queue_show(id).map_err(failed)? {
             Some(detail) => print(&console::show(&detail, now)),
             None => Err(Failed::because(FAILURE, format!("{id} is not in the queue"))),
         },
+        QueueQuestion::Retry { file, target } => change(&file, QueueAction::Retry, target),
+        QueueQuestion::Hold { file, target } => change(&file, QueueAction::Hold, target),
+        QueueQuestion::Release { file, target } => change(&file, QueueAction::Release, target),
+        QueueQuestion::Drop { file, target } => change(&file, QueueAction::Drop, target),
     }
+}
+
+fn change(file: &ConfigFile, action: QueueAction, target: QueueTarget) -> Result<(), Failed> {
+    let changes = admin(file)?.queue_change(action, &target.filter());
+    print(&console::changes(&changes.map_err(|error| Failed::because(FAILURE, error))?))
+}
+
+/// Asks the relay that `file` configures.
+fn admin(file: &ConfigFile) -> Result<AdminClient, Failed> {
+    let (_, config) = file.load()?;
+    let token_file = config.admin.token_file.as_deref();
+    AdminClient::new(config.admin.address, token_file)
+        .map_err(|error| Failed::because(FAILURE, error))
 }
 
 impl ConfigFile {

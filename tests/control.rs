@@ -7,11 +7,13 @@
 
 use baton::control::client::{AdminClient, Answer, ClientError};
 use baton::control::{
-    Control, ControlError, ControlOptions, Disk, Durability, EVENTS_WAITING_MAX, Gauge, LogTarget,
-    Phase, QueueDetail, QueueFilter, QueueRow, QueueView, ViewError,
+    Answers, Control, ControlError, ControlOptions, Disk, Durability, EVENTS_WAITING_MAX, Gauge,
+    LogTarget, Phase, QueueChanges, QueueDetail, QueueFilter, QueueOperator, QueueRow, QueueView,
+    ViewError,
 };
-use baton::event::{Event, Level};
+use baton::event::{Event, Level, QueueAction};
 use baton::message::MessageId;
+use baton::shard::operate::{Counts, Filter, Operation, SenderFilter};
 use baton::time::Stamp;
 use serde_json::Value;
 use std::fs::{self, OpenOptions};
@@ -19,8 +21,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -162,7 +164,7 @@ impl QueueView for Three {
             bytes: 4_096,
             attempts: 0,
             received: Stamp::from_millis(1_763_900_000_123),
-            due: Stamp::from_millis(1_763_900_000_123),
+            due: Some(Stamp::from_millis(1_763_900_000_123)),
             last: None,
         };
         Ok((1..=3).map(row).take(filter.limit).collect())
@@ -187,7 +189,8 @@ impl QueueView for Three {
 }
 
 fn filter(domain: Option<&str>, sender: Option<&str>, limit: usize) -> QueueFilter {
-    QueueFilter { domain: domain.map(Into::into), sender: sender.map(Into::into), limit }
+    let (domain, sender) = (domain.map(Into::into), sender.map(Into::into));
+    QueueFilter { domain, sender, held: false, limit }
 }
 
 #[test]
@@ -216,6 +219,63 @@ fn the_queue_is_listed_and_shown() {
     control.stop().unwrap();
 }
 
+/// Two shards that do as they are told, each with one entry; the second goes away before it tells of
+/// anything in `cut.test`.
+#[derive(Default)]
+struct Obedient(Mutex<Vec<Operation>>);
+
+impl QueueOperator for Obedient {
+    fn operate(&self, operation: &Operation, answers: Answers) -> usize {
+        self.0.lock().unwrap().push(operation.clone());
+        let operation = operation.clone();
+        // Beside the caller, as shards are.
+        thread::spawn(move || {
+            answers.tell(Counts { changed: 1, under_way: 2, damaged: 3 });
+            if operation.filter.domain.as_deref() != Some("cut.test") {
+                answers.tell(Counts { changed: 10, ..Counts::default() });
+            }
+        });
+        2
+    }
+}
+
+#[test]
+fn the_queue_is_changed_by_all_shards_and_their_counts_are_added() {
+    let control = start();
+    let client = AdminClient::new(control.address(), None).unwrap();
+    let all = Filter::default();
+    let refused = client.queue_change(QueueAction::Retry, &all).unwrap_err();
+    assert!(matches!(refused, ClientError::Refused(503, _)), "not open yet: {refused}");
+    let operator = Arc::new(Obedient::default());
+    control.operate_queue(operator.clone());
+    let odd = "acme|php-script|a b/c+d&all=true";
+    let part = Filter {
+        domain: Some("y.test".into()),
+        sender: Some(SenderFilter::new(odd)),
+        id: Some(MessageId::from_u64(77)),
+    };
+    for action in QueueAction::ALL {
+        for filter in [&all, &part] {
+            let changes = client.queue_change(*action, filter).unwrap();
+            let action = action.as_str().to_owned();
+            assert_eq!(changes, QueueChanges { action, changed: 11, under_way: 2, damaged: 3 });
+        }
+    }
+    let asked = operator.0.lock().unwrap();
+    let expected: Vec<Operation> = QueueAction::ALL
+        .iter()
+        .flat_map(|action| [&all, &part].map(|filter| (*action, filter.clone())))
+        .map(|(action, filter)| Operation { action, filter })
+        .collect();
+    assert_eq!(*asked, expected);
+    drop(asked);
+    let cut = Filter { domain: Some("cut.test".into()), ..Filter::default() };
+    let refused = client.queue_change(QueueAction::Drop, &cut).unwrap_err();
+    let ClientError::Refused(503, words) = refused else { panic!("{refused}") };
+    assert!(words.contains("1 of 2 shards") && words.contains("1 entries"), "{words}");
+    control.stop().unwrap();
+}
+
 #[test]
 fn a_token_opens_the_queue_and_nothing_else_does() {
     let folder = Folder::new();
@@ -237,6 +297,18 @@ fn a_token_opens_the_queue_and_nothing_else_does() {
     for target in ["/metrics", "/healthz"] {
         assert_eq!(ask(None, target), 200, "{target}");
     }
+    let operator = Arc::new(Obedient::default());
+    control.operate_queue(operator.clone());
+    let drop_all = |token: Option<&Path>| {
+        let client = AdminClient::new(control.address(), token).unwrap();
+        client.queue_change(QueueAction::Drop, &Filter::default())
+    };
+    for token in [None, Some(&*wrong)] {
+        let refused = drop_all(token).unwrap_err();
+        assert!(matches!(refused, ClientError::Refused(401, _)), "{refused}");
+    }
+    assert!(operator.0.lock().unwrap().is_empty(), "no shard was asked");
+    assert!(drop_all(Some(&right)).is_ok());
 }
 
 #[test]
@@ -250,12 +322,30 @@ fn without_a_token_a_web_page_cannot_read_the_queue() {
     };
     assert!(ask("localhost:9525").starts_with("HTTP/1.1 200 "));
     assert!(ask("rebound.example:9525").starts_with("HTTP/1.1 403 "));
+
+    // What it cannot read it must not change either: a form of any page may be posted here.
+    let operator = Arc::new(Obedient::default());
+    control.operate_queue(operator.clone());
+    let change = |host: &str, more: &str| {
+        let line = "POST /api/v1/queue/drop?all=true HTTP/1.1";
+        let request = format!("{line}\r\nHost: {host}\r\nConnection: close\r\n{more}\r\n");
+        raw(control.address(), &request)
+    };
+    let refused = [
+        change("localhost:9525", "Origin: https://evil.example\r\n"),
+        change("localhost:9525", "Origin: null\r\n"),
+        change("rebound.example:9525", ""),
+    ];
+    assert!(refused.iter().all(|answer| answer.starts_with("HTTP/1.1 403 ")), "{refused:?}");
+    assert!(operator.0.lock().unwrap().is_empty(), "no shard was asked");
+    assert!(change("localhost:9525", "").starts_with("HTTP/1.1 200 "));
 }
 
 #[test]
 fn wrong_requests_are_told_what_is_allowed() {
     let control = start();
     control.show_queue(Arc::new(Three));
+    control.operate_queue(Arc::new(Obedient::default()));
     let close = "Host: localhost\r\nConnection: close\r\n";
     // request without its last empty line, status, what the answer must say
     let cases = [
@@ -263,6 +353,13 @@ fn wrong_requests_are_told_what_is_allowed() {
         (format!("GET /api/v1/queue/a/b HTTP/1.1\r\n{close}"), 404, "/api/v1/queue/ID"),
         (format!("POST /metrics HTTP/1.1\r\n{close}"), 405, "allow: GET, HEAD"),
         (format!("DELETE /api/v1/queue/1 HTTP/1.1\r\n{close}"), 405, "\"allowed\":[\"GET\""),
+        (format!("GET /api/v1/queue/drop?all=true HTTP/1.1\r\n{close}"), 405, "allow: POST"),
+        (format!("HEAD /api/v1/queue/hold HTTP/1.1\r\n{close}"), 405, ""),
+        (format!("POST /api/v1/queue HTTP/1.1\r\n{close}"), 405, "allow: GET, HEAD"),
+        (format!("POST /api/v1/queue/drop HTTP/1.1\r\n{close}"), 400, "all=true alone"),
+        (format!("POST /api/v1/queue/drop?all=true&id=x HTTP/1.1\r\n{close}"), 400, "id=x"),
+        (format!("POST /api/v1/queue/hold?domains=x HTTP/1.1\r\n{close}"), 400, "\"domain\""),
+        (format!("POST /api/v1/queue/erase?all=true HTTP/1.1\r\n{close}"), 405, "allow: GET"),
         (format!("GET /api/v1/queue?limit=none HTTP/1.1\r\n{close}"), 400, "limit=1 to 10000"),
         (format!("GET /api/v1/queue?who=me HTTP/1.1\r\n{close}"), 400, "\"domain\",\"sender\""),
         (format!("GET /api/v1/queue/nonsense HTTP/1.1\r\n{close}"), 400, "not a message id"),

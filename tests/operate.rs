@@ -5,8 +5,8 @@
 //! command line, and what comes back to a sender.
 
 use crate::process::{
-    Child, Ear, Folder, Relay, Settings, Sink, Talk, baton_load, events, eventually, program,
-    succeed,
+    BATON, Child, Ear, Folder, Relay, Settings, Sink, Talk, baton_load, events, eventually,
+    program, succeed,
 };
 use std::collections::BTreeSet;
 use std::fs;
@@ -241,6 +241,85 @@ fn the_command_line_shows_what_waits() {
         [second.as_str(), "<bob@x.test>", "<eve@z.test>", "1 of 1", "451 4.2.1", "z.test: 1 try"]
     {
         assert!(shown.contains(words), "{words}:\n{shown}");
+    }
+}
+
+#[test]
+fn the_command_line_holds_releases_retries_and_drops() {
+    let folder = Folder::new("change");
+    let (later, taking) =
+        (Sink::start(&folder, "later", &DEFER_ALL), Sink::start(&folder, "taking", &[]));
+    let more = "[delivery]\nretry_first = \"1h\"\nretry_max = \"2h\"\n".to_owned();
+    let settings = Settings { shards: 2, more, ..Settings::to(later.address()) };
+    let mut relay = Relay::start(&folder, &settings);
+    let mut talks: Vec<Talk> = (0..4).map(|_| Talk::open(relay.address())).collect();
+    let ids: Vec<String> = (0..40)
+        .map(|number| {
+            let (from, to) = (format!("s{}@x.test", number % 5), format!("r@d{}.test", number % 8));
+            talks[number % 4].mail(&from, &to, "wait")
+        })
+        .collect();
+    let list = |relay: &Relay<'_>, words: &[&str]| {
+        let output = relay.queue(&[&["list", "--limit", "1000"], words].concat());
+        String::from_utf8(output.stdout).expect("text")
+    };
+    eventually("all tried once", || {
+        let all = list(&relay, &[]);
+        (all.matches("451 4.2.1 come back later").count() == 40).then_some(())
+    });
+    drop(talks);
+    let change = |relay: &Relay<'_>, words: &[&str]| {
+        String::from_utf8(relay.queue(words).stdout).expect("text")
+    };
+    assert_eq!(change(&relay, &["hold", "--domain", "D1.test"]), "5 entries held\n");
+    assert_eq!(change(&relay, &["hold", "--domain", "d1.test"]), "0 entries held\n");
+    assert_eq!(change(&relay, &["hold", &ids[0]]), "1 entry held\n");
+    let held = list(&relay, &["--held"]);
+    assert!(held.ends_with("\n6 entries\n") && held.contains(&ids[0]), "{held}");
+    assert_eq!(list(&relay, &["--held", "--domain", "d1.test"]).matches("  held  ").count(), 5);
+    assert!(change(&relay, &["show", &ids[0]]).contains("held until it is released"));
+    // Of s3: 8 messages, to all domains; one of them is held. By address, and by domain and address.
+    assert_eq!(change(&relay, &["drop", "--sender", "S3@x.test"]), "8 entries dropped\n");
+    assert_eq!(
+        change(&relay, &["drop", "--sender", "s4@x.test", "--domain", "none.test"]),
+        "0 entries dropped\n"
+    );
+    assert_eq!(change(&relay, &["drop", &ids[4]]), "1 entry dropped\n");
+    let dropped = eventually("a line for each that was dropped", || {
+        let dropped = relay.events("entry-dropped");
+        (dropped.len() == 9).then_some(dropped)
+    });
+    let gone: BTreeSet<&str> = dropped.iter().filter_map(|event| event["id"].as_str()).collect();
+    let expected = (0..40).filter(|number| number % 5 == 3 || *number == 4);
+    assert_eq!(gone, expected.map(|number| ids[number].as_str()).collect());
+    let sender_id = dropped[0]["sender_id"].as_str().expect("a sender");
+    assert_eq!(relay.queued(), 31);
+
+    // The others go where mail is taken, once they are told to; what is held stays through a start.
+    assert_eq!(relay.stop(), Some(0));
+    let via = taking.address().to_string();
+    let relay = relay.again_with(Settings { shards: 1, via, ..settings });
+    let held_ids: BTreeSet<usize> =
+        (0..40).filter(|number| (number % 8 == 1 || *number == 0) && number % 5 != 3).collect();
+    let waiting = 31 - held_ids.len();
+    let retried = change(&relay, &["retry", "--sender", sender_id]);
+    assert_eq!(retried, format!("{waiting} entries will be tried now\n"));
+    taking.await_deliveries(waiting);
+    eventually("only what is held", || (relay.queued() == held_ids.len()).then_some(()));
+    assert_eq!(change(&relay, &["retry", "--all"]), "0 entries will be tried now\n");
+    let released = change(&relay, &["release", "--all"]);
+    assert_eq!(released, format!("{} entries released\n", held_ids.len()));
+    taking.await_deliveries(31);
+    relay.await_empty_queue();
+    let text = relay.get("/metrics");
+    assert!(text.contains("baton_events_total{event=\"queue-changed\"}"), "{text}");
+}
+
+#[test]
+fn a_change_of_the_queue_says_which_part() {
+    for words in [&["drop"][..], &["drop", "--all", "--domain", "x.test"], &["hold", "nonsense"]] {
+        let output = Command::new(BATON).arg("queue").args(words).output().expect("baton");
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {output:?}");
     }
 }
 

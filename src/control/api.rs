@@ -1,29 +1,36 @@
 //! The answers of the admin port: from a request to a response.
 //!
-//! `GET /metrics`, `/healthz`, `/readyz`, and under `/api/v1/` what [`Access`] lets through. Errors
+//! `GET /metrics`, `/healthz`, `/readyz`, and under `/api/v1/` what [`Access`] lets through: reading the
+//! queue with GET, changing it with POST, which a web page cannot do in somebody's name. Errors
 //! are JSON objects, `{"error": what is wrong, "allowed": [what would be right]}`, because whoever
 //! reads one has usually mistyped a URL. Paths and words of the API are an outside surface: they
 //! last. Requests carry no body; one that does is refused, unread.
 //!
-//! Never changes anything. Reading the queue happens on a blocking thread: a slow disk must not
-//! keep Prometheus waiting.
+//! Nothing here changes anything itself: the shards do. Reading the queue happens on a blocking
+//! thread: a slow disk must not keep Prometheus waiting.
 
 use super::access::{Access, Denied};
 use super::gauges::Gauges;
 use super::meters::Meters;
+use super::query::{self, BadQuery};
 use super::status::Status;
-use super::view::{QueueFilter, QueueList, QueueView, ROWS_DEFAULT, ROWS_MAX, ViewError};
+use super::view::{
+    Answers, QueueChanges, QueueFilter, QueueList, QueueOperator, QueueView, ViewError,
+};
+use crate::event::QueueAction;
 use crate::message::MessageId;
+use crate::shard::operate::Operation;
 use http_body_util::Full;
 use hyper::body::{Body, Bytes};
 use hyper::header::{
     ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
-    WWW_AUTHENTICATE,
+    ORIGIN, WWW_AUTHENTICATE,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use tokio::sync::mpsc;
 
 const JSON: &str = "application/json";
 /// The exposition format that every Prometheus reads.
@@ -32,10 +39,10 @@ const PATHS: &[&str] = &[
     "/metrics",
     "/healthz",
     "/readyz",
-    "/api/v1/queue?domain=&sender=&limit=",
+    "/api/v1/queue?domain=&sender=&held=&limit=",
     "/api/v1/queue/ID",
+    "POST /api/v1/queue/retry?domain=&sender=&id=&all=, also hold, release, drop",
 ];
-const PARAMETERS: &[&str] = &["domain", "sender", "limit"];
 
 /// All that answers are made of.
 pub(super) struct Site {
@@ -44,6 +51,8 @@ pub(super) struct Site {
     pub status: Arc<Status>,
     /// Set once the store is open.
     pub view: OnceLock<Arc<dyn QueueView>>,
+    /// Set once the shards serve.
+    pub operator: OnceLock<Arc<dyn QueueOperator>>,
     pub access: Access,
 }
 
@@ -54,6 +63,7 @@ enum Route<'a> {
     Readyz,
     QueueList,
     QueueShow(&'a str),
+    QueueChange(QueueAction),
 }
 
 impl Route<'_> {
@@ -64,10 +74,42 @@ impl Route<'_> {
             "/readyz" => Some(Route::Readyz),
             "/api/v1/queue" => Some(Route::QueueList),
             _ => {
-                let id = path.strip_prefix("/api/v1/queue/")?;
-                (!id.is_empty() && !id.contains('/')).then_some(Route::QueueShow(id))
+                let rest = path.strip_prefix("/api/v1/queue/")?;
+                // No id is as short as one of these words.
+                let mut actions = QueueAction::ALL.iter();
+                match actions.find(|action| action.as_str() == rest) {
+                    Some(action) => Some(Route::QueueChange(*action)),
+                    None if rest.is_empty() || rest.contains('/') => None,
+                    None => Some(Route::QueueShow(rest)),
+                }
             }
         }
+    }
+
+    fn check_method(&self, method: &Method) -> Result<(), Problem> {
+        let (good, allowed, allow, words): (_, &'static [&'static str], _, _) = match self {
+            Route::Metrics
+            | Route::Healthz
+            | Route::Readyz
+            | Route::QueueList
+            | Route::QueueShow(_) => (
+                matches!(*method, Method::GET | Method::HEAD),
+                &["GET", "HEAD"],
+                "GET, HEAD",
+                "this path is only read",
+            ),
+            Route::QueueChange(_) => {
+                (*method == Method::POST, &["POST"], "POST", "this path changes the queue")
+            }
+        };
+        if good {
+            return Ok(());
+        }
+        Err(Problem {
+            allowed,
+            header: Some((ALLOW, allow)),
+            ..Problem::new(StatusCode::METHOD_NOT_ALLOWED, words)
+        })
     }
 }
 
@@ -123,6 +165,13 @@ impl From<Denied> for Problem {
     }
 }
 
+impl From<BadQuery> for Problem {
+    fn from(bad: BadQuery) -> Problem {
+        let BadQuery { error, allowed } = bad;
+        Problem { allowed, ..Problem::new(StatusCode::BAD_REQUEST, error) }
+    }
+}
+
 impl From<ViewError> for Problem {
     fn from(error: ViewError) -> Problem {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
@@ -151,13 +200,7 @@ async fn route(
         allowed: PATHS,
         ..Problem::new(StatusCode::NOT_FOUND, "no such path")
     })?;
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(Problem {
-            allowed: &["GET", "HEAD"],
-            header: Some((ALLOW, "GET, HEAD")),
-            ..Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path is only read")
-        });
-    }
+    route.check_method(request.method())?;
     if !request.body().is_end_stream() {
         return Err(Problem {
             allowed: &["a request without a body"],
@@ -174,7 +217,7 @@ async fn route(
         Route::Readyz => Ok(condition("ready", site.status.readiness())),
         Route::QueueList => {
             admit(&site, peer, request)?;
-            let filter = parse_filter(uri.query().unwrap_or(""))?;
+            let filter = query::filter(uri.query().unwrap_or(""))?;
             let list = read(&site, move |view| list(view, filter)).await?;
             Ok(respond(StatusCode::OK, JSON, to_json(&list)))
         }
@@ -187,6 +230,51 @@ async fn route(
             })?;
             Ok(respond(StatusCode::OK, JSON, to_json(&detail)))
         }
+        Route::QueueChange(action) => {
+            admit(&site, peer, request)?;
+            refuse_web_pages(request)?;
+            let filter = query::target(uri.query().unwrap_or(""))?;
+            let changes = change(&site, Operation { action, filter }).await?;
+            Ok(respond(StatusCode::OK, JSON, to_json(&changes)))
+        }
+    }
+}
+
+/// A browser says with every POST of a script or form whose page it is; nobody else does. A page
+/// cannot read what loopback answers, but without this it could have the queue dropped.
+fn refuse_web_pages(request: &Request<impl Body>) -> Result<(), Problem> {
+    match request.headers().contains_key(ORIGIN) {
+        false => Ok(()),
+        true => Err(Problem {
+            allowed: &["baton queue, curl: requests without Origin"],
+            ..Problem::new(StatusCode::FORBIDDEN, "web pages may not change the queue")
+        }),
+    }
+}
+
+/// Has all shards do it, and adds their counts.
+async fn change(site: &Site, operation: Operation) -> Result<QueueChanges, Problem> {
+    let unavailable = |words: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, words);
+    let operator = site.operator.get();
+    let operator = operator.ok_or_else(|| unavailable("the queue is not open yet".into()))?;
+    let (answers, mut told) = mpsc::unbounded_channel();
+    let asked = operator.operate(&operation, Answers(answers));
+    let action = operation.action.as_str().to_owned();
+    let mut sum = QueueChanges { action, changed: 0, under_way: 0, damaged: 0 };
+    let mut shards = 0;
+    while let Some(counts) = told.recv().await {
+        shards += 1;
+        sum.changed += counts.changed;
+        sum.under_way += counts.under_way;
+        sum.damaged += counts.damaged;
+    }
+    match shards == asked {
+        true => Ok(sum),
+        false => Err(unavailable(format!(
+            "{shards} of {asked} shards went through with it, with {} entries: baton stops, or too \
+             many changes wait; ask again",
+            sum.changed
+        ))),
     }
 }
 
@@ -220,37 +308,6 @@ fn list(view: &dyn QueueView, filter: QueueFilter) -> Result<QueueList, ViewErro
     Ok(QueueList { entries, more })
 }
 
-fn parse_filter(query: &str) -> Result<QueueFilter, Problem> {
-    let bad = |error: String, allowed| Problem {
-        allowed,
-        ..Problem::new(StatusCode::BAD_REQUEST, error)
-    };
-    let (mut domain, mut sender, mut limit) = (None, None, None);
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        let place = match &*name {
-            "domain" => &mut domain,
-            "sender" => &mut sender,
-            "limit" => &mut limit,
-            _ => return Err(bad(format!("unknown parameter {name}"), PARAMETERS)),
-        };
-        if value.is_empty() || place.is_some() {
-            return Err(bad(format!("{name} is empty or there twice"), PARAMETERS));
-        }
-        *place = Some(value.into_owned());
-    }
-    let limit = match limit {
-        None => ROWS_DEFAULT,
-        Some(text) => match text.parse() {
-            Ok(limit) if (1..=ROWS_MAX).contains(&limit) => limit,
-            Ok(_) | Err(_) => return Err(bad(format!("limit={text}"), &["limit=1 to 10000"])),
-        },
-    };
-    let domain = domain.map(|domain| domain.to_lowercase().into());
-    Ok(QueueFilter { domain, sender: sender.map(Into::into), limit })
-}
-
-const _: () = assert!(ROWS_MAX == 10_000, "the text above names it");
-
 /// `{"ready":true}`, or 503 and why not.
 fn condition(name: &str, found: Result<(), String>) -> Response<Full<Bytes>> {
     let (status, body) = match found {
@@ -282,46 +339,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_question_is_read_or_refused_with_what_is_allowed() {
-        let filter = |domain: Option<&str>, sender: Option<&str>, limit| QueueFilter {
-            domain: domain.map(Into::into),
-            sender: sender.map(Into::into),
-            limit,
-        };
-        let good = [
-            ("", filter(None, None, 100)),
-            ("domain=X.Test", filter(Some("x.test"), None, 100)),
-            (
-                "sender=acme%7Cx-authuser%7Cjoe%2Bme&limit=7",
-                filter(None, Some("acme|x-authuser|joe+me"), 7),
-            ),
-            ("limit=10000", filter(None, None, 10_000)),
-        ];
-        for (query, expected) in good {
-            assert_eq!(parse_filter(query).unwrap(), expected, "{query}");
-        }
-        let bad = [
-            "limit=0",
-            "limit=10001",
-            "limit=x",
-            "limit=-1",
-            "domain=",
-            "who=me",
-            "limit=1&limit=2",
-        ];
-        for query in bad {
-            let problem = parse_filter(query).unwrap_err();
-            assert_eq!(problem.status, StatusCode::BAD_REQUEST, "{query}");
-            assert!(!problem.allowed.is_empty(), "{query}");
-        }
-    }
-
-    #[test]
     fn paths_are_exact() {
         for path in ["/", "/metrics/", "/api/v1/queue/", "/api/v1/queue/a/b", "/api/v2/queue", "*"]
         {
             assert!(Route::of(path).is_none(), "{path}");
         }
         assert!(matches!(Route::of("/api/v1/queue/0abc"), Some(Route::QueueShow("0abc"))));
+        for action in QueueAction::ALL {
+            let path = format!("/api/v1/queue/{}", action.as_str());
+            let route = Route::of(&path);
+            assert!(matches!(route, Some(Route::QueueChange(found)) if found == *action), "{path}");
+        }
     }
 }

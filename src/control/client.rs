@@ -1,13 +1,15 @@
 //! The asking side of the admin API, for `baton queue` on the command line.
 //!
-//! One blocking GET per connection, over plain HTTP/1.1 to our own server: that takes a page of
+//! One blocking request per connection, over plain HTTP/1.1 to our own server: that takes a page of
 //! code, and the command line needs no runtime. Not a general client: no redirects, no chunked
 //! bodies, no TLS. What comes back is bounded and checked for completeness, so that a cut answer is
 //! an error and never a short list. RFC 9112.
 
 use super::access::{BadToken, Token};
-use super::view::{QueueDetail, QueueFilter, QueueList};
+use super::view::{QueueChanges, QueueDetail, QueueFilter, QueueList};
+use crate::event::QueueAction;
 use crate::message::MessageId;
+use crate::shard::operate::{Filter, SenderFilter};
 use form_urlencoded::Serializer;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -20,6 +22,8 @@ use std::time::Duration;
 const CONNECT_SECONDS_MAX: Duration = Duration::from_secs(5);
 /// A list by sender may have to look at the whole queue.
 const ANSWER_SECONDS_MAX: Duration = Duration::from_secs(120);
+/// A change of millions of entries goes on beside the mail. As long as the server keeps a connection.
+const CHANGE_SECONDS_MAX: Duration = Duration::from_secs(300);
 /// Far above the longest list; a bound only against talking to something else.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -95,7 +99,33 @@ impl AdminClient {
                 query.append_pair(name, value);
             }
         }
+        if filter.held {
+            query.append_pair("held", "true");
+        }
         parse(self.get(&query.finish())?)
+    }
+
+    /// Changes what `filter` names; an empty one names everything.
+    pub fn queue_change(
+        &self,
+        action: QueueAction,
+        filter: &Filter,
+    ) -> Result<QueueChanges, ClientError> {
+        let mut query = Serializer::new(format!("/api/v1/queue/{}?", action.as_str()));
+        let Filter { domain, sender, id } = filter;
+        let id = id.map(|id| id.to_string());
+        let sender = sender.as_ref().map(SenderFilter::as_str);
+        for (name, value) in
+            [("domain", domain.as_deref()), ("sender", sender), ("id", id.as_deref())]
+        {
+            if let Some(value) = value {
+                query.append_pair(name, value);
+            }
+        }
+        if *filter == Filter::default() {
+            query.append_pair("all", "true");
+        }
+        parse(self.ask("POST", &query.finish(), CHANGE_SECONDS_MAX)?)
     }
 
     /// `None` when the message is not in the queue.
@@ -108,24 +138,30 @@ impl AdminClient {
 
     /// `target` is a path and query, percent-encoded.
     pub fn get(&self, target: &str) -> Result<Answer, ClientError> {
+        self.ask("GET", target, ANSWER_SECONDS_MAX)
+    }
+
+    fn ask(&self, method: &str, target: &str, wait: Duration) -> Result<Answer, ClientError> {
         let broken = |error| ClientError::Broken(self.address, error);
         let mut stream = TcpStream::connect_timeout(&self.address, CONNECT_SECONDS_MAX)
             .map_err(|error| ClientError::Connect(self.address, error))?;
-        stream.set_read_timeout(Some(ANSWER_SECONDS_MAX)).map_err(broken)?;
+        stream.set_read_timeout(Some(wait)).map_err(broken)?;
         stream.set_write_timeout(Some(CONNECT_SECONDS_MAX)).map_err(broken)?;
-        stream.write_all(self.request(target).as_bytes()).map_err(broken)?;
+        stream.write_all(self.request(method, target).as_bytes()).map_err(broken)?;
         let mut bytes = Vec::new();
         stream.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes).map_err(broken)?;
         split(&bytes).ok_or(ClientError::NotHttp(self.address))
     }
 
-    fn request(&self, target: &str) -> String {
+    fn request(&self, method: &str, target: &str) -> String {
         let authorization = match &self.token {
             Some(token) => format!("Authorization: Bearer {}\r\n", token.as_str()),
             None => String::new(),
         };
         let host = self.address;
-        format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{authorization}\r\n")
+        format!(
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{authorization}\r\n"
+        )
     }
 }
 

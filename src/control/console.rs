@@ -5,7 +5,7 @@
 //! the longest, the remote's words, comes last so that nothing hides behind it. Words of peers and
 //! remotes are shown with control characters replaced: a terminal must not obey them.
 
-use super::view::{QueueDetail, QueueGroup, QueueList, QueueRow};
+use super::view::{QueueChanges, QueueDetail, QueueGroup, QueueList, QueueRow};
 use crate::time::Stamp;
 use std::fmt::Write;
 
@@ -73,12 +73,37 @@ pub fn show(detail: &QueueDetail, now: Stamp) -> String {
     out
 }
 
+/// What `baton queue retry` and the like did.
+pub fn changes(changes: &QueueChanges) -> String {
+    let QueueChanges { action, changed, under_way, damaged } = changes;
+    let count =
+        |count: u64| plural(usize::try_from(count).unwrap_or(usize::MAX), "entry", "entries");
+    let did = match &**action {
+        "retry" => "will be tried now",
+        "hold" => "held",
+        "release" => "released",
+        "drop" => "dropped",
+        other => other,
+    };
+    let mut out = format!("{changed} {} {did}\n", count(*changed));
+    if *under_way > 0 {
+        let _ = writeln!(out, "{under_way} left alone: an attempt on them was going on; ask again");
+    }
+    if *damaged > 0 {
+        let _ = writeln!(out, "{damaged} left alone: they cannot be read, see the log");
+    }
+    out
+}
+
 fn show_group(out: &mut String, group: &QueueGroup, now: Stamp) {
     let tries = usize::from(group.attempts);
     let _ =
         write!(out, "\n{}: {} {}", printable(&group.domain), tries, plural(tries, "try", "tries"));
-    let (due, expires) = (distance(group.due, now), distance(group.expires, now));
-    let _ = writeln!(out, ", next {due} ({}), given up {expires}", group.due);
+    let expires = distance(group.expires, now);
+    let _ = match group.due {
+        Some(due) => writeln!(out, ", next {} ({due}), given up {expires}", distance(due, now)),
+        None => writeln!(out, ", held until it is released, given up {expires}"),
+    };
     for waiting in &group.waiting {
         let _ = writeln!(out, "  <{}>", printable(&waiting.address));
         if let Some(last) = &waiting.last {
@@ -89,7 +114,11 @@ fn show_group(out: &mut String, group: &QueueGroup, now: Stamp) {
 
 fn cells(row: &QueueRow, now: Stamp) -> [String; HEADS.len()] {
     // What is due but not yet tried has its lane to wait for; how long it is overdue says little.
-    let next = if row.due <= now { "now".to_owned() } else { distance(row.due, now) };
+    let next = match row.due {
+        None => "held".to_owned(),
+        Some(due) if due <= now => "now".to_owned(),
+        Some(due) => distance(due, now),
+    };
     let from = if row.sender.is_empty() { "<>" } else { &row.sender };
     [
         row.id.to_string(),
@@ -191,7 +220,7 @@ mod tests {
             bytes: 4_200,
             attempts: 2,
             received: at(-500),
-            due: at(due),
+            due: Some(at(due)),
             last: last.map(Into::into),
         }
     }
@@ -203,18 +232,20 @@ mod tests {
             row(1, 247, "joe@a.test", Some("451 4.7.1 later\x1b[31m\nplease")),
             row(2, -3, "", None),
             row(3, 90_000, &long, Some("4.4.1 no answer")),
+            QueueRow { due: None, ..row(4, 0, "ann@a.test", None) },
         ];
         let text = list(&QueueList { entries: entries.clone(), more: false }, NOW);
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines.len(), 6, "{text}");
+        assert_eq!(lines.len(), 7, "{text}");
         let column = lines[0].find("LAST ANSWER").unwrap();
         assert!(lines[1][column..].starts_with("451 4.7.1 later?[31m?please"), "{text}");
         assert!(lines[1].contains("in 4m07s") && lines[2].contains("now"), "{text}");
         assert!(lines[2].contains(" <> ") && lines[2].ends_with('-'), "{text}");
         assert!(lines[3].contains("in 1d01h") && lines[3].contains("bbb\u{2026}  4.4.1"), "{text}");
-        assert_eq!(lines[5], "3 entries");
+        assert!(lines[4].contains("  held  "), "{text}");
+        assert_eq!(lines[6], "4 entries");
         let text = list(&QueueList { entries, more: true }, NOW);
-        assert!(text.ends_with("3 entries shown, more match: narrow with --domain, --sender\n"));
+        assert!(text.ends_with("4 entries shown, more match: narrow with --domain, --sender\n"));
         let nothing = list(&QueueList { entries: vec![], more: false }, NOW);
         assert_eq!(nothing, "Nothing that matches waits in the queue.\n");
     }
@@ -239,7 +270,7 @@ mod tests {
             groups: vec![QueueGroup {
                 domain: "x.test".into(),
                 attempts: 1,
-                due: at(59),
+                due: Some(at(59)),
                 expires: at(5 * 86_400),
                 waiting: vec![
                     waiting("a@x.test", Some("450 4.2.0 greylisted")),
@@ -263,6 +294,21 @@ x.test: 1 try, next in 59s (2025-11-23T12:14:19.000Z), given up in 5d00h
   <b@x.test>
 ";
         assert_eq!(show(&detail, NOW), expected);
+        let held = QueueGroup { due: None, ..detail.groups[0].clone() };
+        let text = show(&QueueDetail { groups: vec![held], ..detail }, NOW);
+        assert!(text.contains("1 try, held until it is released, given up in 5d00h\n"), "{text}");
+    }
+
+    #[test]
+    fn a_change_says_what_it_did_and_what_it_left() {
+        let told = |changed, under_way, damaged| {
+            changes(&QueueChanges { action: "drop".into(), changed, under_way, damaged })
+        };
+        assert_eq!(told(0, 0, 0), "0 entries dropped\n");
+        assert_eq!(told(1, 0, 0), "1 entry dropped\n");
+        let text = told(2, 3, 4);
+        assert!(text.starts_with("2 entries dropped\n3 left alone: an attempt"), "{text}");
+        assert!(text.contains("\n4 left alone: they cannot be read"), "{text}");
     }
 
     #[test]

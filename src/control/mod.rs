@@ -10,6 +10,7 @@
 //! | `status.rs` | healthy? ready? |
 //! | `admin.rs` | connections of the admin port |
 //! | `api.rs` | its answers |
+//! | `query.rs` | what the parameters of a request ask for |
 //! | `access.rs` | who may ask |
 //! | `view.rs` | the queue as people see it |
 //! | `client.rs` | the asking side: `baton queue` |
@@ -26,6 +27,7 @@ mod gauges;
 mod journal;
 mod log_file;
 mod meters;
+mod query;
 mod service;
 mod status;
 mod view;
@@ -38,6 +40,6 @@ pub use meters::{Durability, Meters};
 pub use service::{Control, ControlError, ControlOptions};
 pub use status::{Disk, Phase, Status};
 pub use view::{
-    QueueDetail, QueueFilter, QueueGroup, QueueList, QueueRow, QueueView, ROWS_DEFAULT, ROWS_MAX,
-    ViewError, Waiting,
+    Answers, QueueChanges, QueueDetail, QueueFilter, QueueGroup, QueueList, QueueOperator,
+    QueueRow, QueueView, ROWS_DEFAULT, ROWS_MAX, ViewError, Waiting,
 };

@@ -15,7 +15,7 @@ use super::journal::{EventSender, Journal, Writer};
 use super::log_file::{LogFile, LogTarget};
 use super::meters::{Durability, Meters};
 use super::status::Status;
-use super::view::QueueView;
+use super::view::{QueueOperator, QueueView};
 use crate::event::Level;
 use std::fmt;
 use std::io;
@@ -133,6 +133,7 @@ impl Control {
             gauges: (0..shards).map(|_| Arc::new(Gauges::default())).collect(),
             status: Arc::new(Status::default()),
             view: OnceLock::new(),
+            operator: OnceLock::new(),
             access: Access::new(token, address),
         });
         // The fallible thread first: should the other fail to start, this one ends with its
@@ -182,6 +183,14 @@ impl Control {
     /// When called twice.
     pub fn show_queue(&self, view: Arc<dyn QueueView>) {
         assert!(self.site.view.set(view).is_ok(), "there is one queue");
+    }
+
+    /// Lets `/api/v1/queue/ACTION` change the queue, which answers 503 until then.
+    ///
+    /// # Panics
+    /// When called twice.
+    pub fn operate_queue(&self, operator: Arc<dyn QueueOperator>) {
+        assert!(self.site.operator.set(operator).is_ok(), "there is one queue");
     }
 
     /// Events sent after this call go to a newly opened `log.path` (for SIGHUP, after a rotation).

@@ -1,14 +1,17 @@
-//! The queue as a person asks for it: what `/api/v1/queue` answers and `baton queue` prints.
+//! The queue as a person asks for it and changes it: what `/api/v1/queue` answers and `baton queue`
+//! prints.
 //!
 //! These types are the JSON of the admin API, both ways: the relay serializes them and the command
-//! line reads them back. [`QueueView`] is implemented over the store, so that `control/` knows
-//! nothing of RocksDB. Adding a field is compatible; renaming one breaks people's scripts. Never
+//! line reads them back. [`QueueView`] is implemented over the store and [`QueueOperator`] over
+//! the shards, so that `control/` knows nothing of RocksDB and of how threads talk. Adding a field is compatible; renaming one breaks people's scripts. Never
 //! holds message content.
 
 use crate::message::MessageId;
+use crate::shard::operate::{Counts, Operation};
 use crate::time::Stamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use tokio::sync::mpsc::UnboundedSender;
 
 /// Rows of one answer, when the question does not say.
 pub const ROWS_DEFAULT: usize = 100;
@@ -24,6 +27,25 @@ pub trait QueueView: Send + Sync {
     fn show(&self, id: MessageId) -> Result<Option<QueueDetail>, ViewError>;
 }
 
+/// Changes the queue for people.
+pub trait QueueOperator: Send + Sync {
+    /// Has every shard do `operation`, and says how many shards that are. Each tells `answers` when
+    /// it has; one that ends before drops it. Does not wait.
+    fn operate(&self, operation: &Operation, answers: Answers) -> usize;
+}
+
+/// The way of a shard's counts back to whoever asked. One that was asked and has gone away is told
+/// nothing.
+#[derive(Clone, Debug)]
+pub struct Answers(pub(super) UnboundedSender<Counts>);
+
+impl Answers {
+    pub fn tell(&self, counts: Counts) {
+        // The operation is done either way, and the log says so.
+        let _ = self.0.send(counts);
+    }
+}
+
 /// Which entries to list; an absent condition matches everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueFilter {
@@ -31,6 +53,8 @@ pub struct QueueFilter {
     pub domain: Option<Box<str>>,
     /// The sender id, or the address of MAIL FROM.
     pub sender: Option<Box<str>>,
+    /// Only what is held.
+    pub held: bool,
     pub limit: usize,
 }
 
@@ -51,9 +75,9 @@ pub struct QueueRow {
     pub attempts: u16,
     #[serde(with = "stamp_text")]
     pub received: Stamp,
-    /// When it is tried next.
-    #[serde(with = "stamp_text")]
-    pub due: Stamp,
+    /// When it is tried next; `None` while it is held.
+    #[serde(with = "optional_stamp_text")]
+    pub due: Option<Stamp>,
     /// Why the last attempt failed, of the first recipient that waits.
     pub last: Option<String>,
 }
@@ -94,8 +118,9 @@ pub struct QueueDetail {
 pub struct QueueGroup {
     pub domain: String,
     pub attempts: u16,
-    #[serde(with = "stamp_text")]
-    pub due: Stamp,
+    /// When they are tried next; `None` while they are held.
+    #[serde(with = "optional_stamp_text")]
+    pub due: Option<Stamp>,
     /// When it is given up.
     #[serde(with = "stamp_text")]
     pub expires: Stamp,
@@ -108,6 +133,19 @@ pub struct Waiting {
     pub address: String,
     /// Why the last attempt failed.
     pub last: Option<String>,
+}
+
+/// The answer to a change: what all shards did together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueChanges {
+    /// `retry`, `hold`, `release` or `drop`.
+    pub action: String,
+    /// Entries that were changed.
+    pub changed: u64,
+    /// Entries that were left alone because an attempt on them was going on.
+    pub under_way: u64,
+    /// Entries that were left alone because they cannot be read.
+    pub damaged: u64,
 }
 
 /// Why the queue cannot be shown.
@@ -163,6 +201,22 @@ mod stamp_text {
     }
 }
 
+/// Times that may be missing: `null` then.
+mod optional_stamp_text {
+    use super::{Stamp, stamp_text};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(at: &Option<Stamp>, serializer: S) -> Result<S::Ok, S::Error> {
+        at.map(|stamp| stamp.to_string()).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Stamp>, D::Error> {
+        #[derive(Deserialize)]
+        struct Text(#[serde(with = "stamp_text")] Stamp);
+        Ok(Option::<Text>::deserialize(from)?.map(|Text(stamp)| stamp))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,7 +232,7 @@ mod tests {
             bytes: 4_096,
             attempts: 3,
             received: Stamp::from_millis(1_763_900_000_123),
-            due: Stamp::from_millis(1_763_900_060_000),
+            due: Some(Stamp::from_millis(1_763_900_060_000)),
             last: Some("451 4.7.1 \"later\"".into()),
         };
         let json = serde_json::to_string(&row).unwrap();
@@ -186,5 +240,9 @@ mod tests {
         assert!(json.contains(r#""received":"2025-11-23T12:13:20.123Z""#), "{json}");
         assert_eq!(serde_json::from_str::<QueueRow>(&json).unwrap(), row);
         assert!(serde_json::from_str::<QueueRow>(&json.replace("2025", "1925")).is_err());
+        let held = QueueRow { due: None, ..row };
+        let json = serde_json::to_string(&held).unwrap();
+        assert!(json.contains(r#""due":null"#), "{json}");
+        assert_eq!(serde_json::from_str::<QueueRow>(&json).unwrap(), held);
     }
 }

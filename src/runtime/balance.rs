@@ -8,6 +8,8 @@
 //! The inbox is also the way for everything else that other threads have to say to a shard.
 
 use crate::config::Config;
+use crate::control::{Answers, QueueOperator};
+use crate::shard::operate::Operation;
 use atomic_waker::AtomicWaker;
 use crossbeam::queue::SegQueue;
 use crossbeam::utils::CachePadded;
@@ -28,6 +30,8 @@ pub enum Message {
     Password { ticket: u64, matches: bool },
     /// Go by this configuration. `applied` is dropped when it is done, which is how the sender knows.
     Reload { config: Arc<Config>, applied: Sender<Infallible> },
+    /// Change the queue, and tell what came of it.
+    Operate { operation: Operation, answers: Answers },
     /// Take no new work and end what there is.
     Stop,
 }
@@ -96,6 +100,16 @@ fn destination(loads: impl Iterator<Item = usize> + Clone, here: usize) -> usize
         loads.enumerate().min_by_key(|(_, load)| *load).expect("there is a shard");
     let slack = 1 + fewest / 8;
     if ours + 1 > fewest + slack { least } else { here }
+}
+
+impl QueueOperator for Balance {
+    fn operate(&self, operation: &Operation, answers: Answers) -> usize {
+        for inbox in &self.inboxes {
+            let (operation, answers) = (operation.clone(), answers.clone());
+            inbox.push(Message::Operate { operation, answers });
+        }
+        self.inboxes.len()
+    }
 }
 
 /// One inbound connection, counted for its shard as long as this lives.

@@ -11,8 +11,10 @@ use crate::control::{
 use crate::message::{Envelope, MessageId};
 use crate::queue::key::DueKey;
 use crate::queue::record::{Due, Pending};
+use crate::shard::operate::SenderFilter;
 use crate::shard::world::LoadError;
 use crate::store::{ListedDue, Selection, Store, Times};
+use crate::time::Stamp;
 
 /// Entries read from the store at a time.
 const ENTRIES_AT_ONCE: usize = 256;
@@ -34,7 +36,12 @@ impl StoreView {
         filter: &QueueFilter,
         after: Option<DueKey>,
     ) -> Result<Vec<ListedDue>, LoadError> {
-        let selection = Selection::new(filter.domain.as_deref(), None, Times::All);
+        let sender = match sender(filter) {
+            Some(SenderFilter::Id(_)) => filter.sender.as_deref(),
+            Some(SenderFilter::Address(_)) | None => None,
+        };
+        let times = if filter.held { Times::Held } else { Times::All };
+        let selection = Selection::new(filter.domain.as_deref(), sender, times);
         self.store.list(&selection, after, ENTRIES_AT_ONCE)
     }
 
@@ -43,7 +50,7 @@ impl StoreView {
         let Some(envelope) = self.store.envelope(key.id).map_err(view_error)? else {
             return Ok(None);
         };
-        if filter.sender.as_deref().is_some_and(|sender| !is_from(&envelope, sender)) {
+        if sender(filter).is_some_and(|sender| !is_from(&envelope, &sender)) {
             return Ok(None);
         }
         let (domain, recipients, attempts, last) = match due {
@@ -62,7 +69,7 @@ impl StoreView {
             bytes: envelope.size,
             attempts,
             received: envelope.received,
-            due: key.due,
+            due: when(key),
             last,
         }))
     }
@@ -109,9 +116,20 @@ impl QueueView for StoreView {
     }
 }
 
-/// By sender id, or by the address of MAIL FROM.
-fn is_from(envelope: &Envelope, sender: &str) -> bool {
-    envelope.sender_id.as_str() == sender || envelope.sender.as_str().eq_ignore_ascii_case(sender)
+fn sender(filter: &QueueFilter) -> Option<SenderFilter> {
+    filter.sender.as_deref().map(SenderFilter::new)
+}
+
+fn is_from(envelope: &Envelope, sender: &SenderFilter) -> bool {
+    match sender {
+        SenderFilter::Id(id) => envelope.sender_id.as_str() == &**id,
+        SenderFilter::Address(text) => envelope.sender.as_str().eq_ignore_ascii_case(text),
+    }
+}
+
+/// When it is tried next.
+fn when(key: DueKey) -> Option<Stamp> {
+    (!key.is_held()).then_some(key.due)
 }
 
 fn group(envelope: &Envelope, key: DueKey, due: &Due) -> QueueGroup {
@@ -123,7 +141,7 @@ fn group(envelope: &Envelope, key: DueKey, due: &Due) -> QueueGroup {
     QueueGroup {
         domain: due.domain.to_string(),
         attempts: due.attempts,
-        due: key.due,
+        due: when(key),
         expires: due.expires,
         waiting: waiting.collect(),
     }
@@ -132,7 +150,7 @@ fn group(envelope: &Envelope, key: DueKey, due: &Due) -> QueueGroup {
 fn damaged_group(key: DueKey, words: &str) -> QueueGroup {
     let waiting = Waiting { address: DAMAGED.to_owned(), last: Some(words.to_owned()) };
     let domain = DAMAGED.to_owned();
-    QueueGroup { domain, attempts: 0, due: key.due, expires: key.due, waiting: vec![waiting] }
+    QueueGroup { domain, attempts: 0, due: when(key), expires: key.due, waiting: vec![waiting] }
 }
 
 fn last_words(pending: &Pending) -> Option<String> {

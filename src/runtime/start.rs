@@ -27,7 +27,9 @@ use super::tls::{Doors, TlsError};
 use super::world::Ground;
 use crate::accept::Admission;
 use crate::config::{Config, ConfigError, Durability, LogLevel, LogPath, Reloaded};
-use crate::control::{self, Control, ControlError, ControlOptions, LogTarget, Phase};
+use crate::control::{
+    self, Control, ControlError, ControlOptions, LogTarget, Phase, QueueOperator,
+};
 use crate::event::{Event, Level};
 use crate::shard::Place;
 use crate::store::{
@@ -194,6 +196,8 @@ impl Parts {
             // It came too early for the shards: it is done when they serve.
             self.sender.send(Notice::Reload).expect("`notices` is here");
         }
+        let operator: Arc<dyn QueueOperator> = Arc::<Balance>::clone(&balance);
+        self.control.operate_queue(operator);
         self.greet(&addresses);
         Ok(Relay { parts: self, committer: door, committer_thread, balance, threads, notices })
     }

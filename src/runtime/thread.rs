@@ -199,6 +199,9 @@ impl Open {
                 self.shard.reload(config);
                 drop(applied);
             }
+            Message::Operate { operation, answers } => {
+                self.shard.operate(operation, move |counts| answers.tell(counts));
+            }
             Message::Stop => return Heard::Stop,
         }
         Heard::GoOn

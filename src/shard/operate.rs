@@ -158,7 +158,7 @@ async fn work_off<W: World>(shard: Shard<W>) {
         let Some((operation, tell)) = next else { return };
         // What is cut short drops `tell`, which tells as well.
         let mut run = Run::new(&shard, &operation);
-        match run.to_its_end().await {
+        match run.complete().await {
             Ok(()) => tell(run.counts),
             Err(CutShort) => run.give_back(),
         }
@@ -214,7 +214,7 @@ impl<'a, W: World> Run<'a, W> {
         }
     }
 
-    async fn to_its_end(&mut self) -> Result<(), CutShort> {
+    async fn complete(&mut self) -> Result<(), CutShort> {
         let began = self.shard.inner.world.moment();
         self.withdraw().await?;
         match self.operation.filter.id {
@@ -307,7 +307,7 @@ impl<'a, W: World> Run<'a, W> {
             let more = page.next.is_some_and(|next| next <= until);
             after = page.entries.last().map_or(after, |put| put.key);
             let wanted = self.wanted(page.entries);
-            let wanted = self.from_address(wanted, |(key, ..)| key.id).await;
+            let wanted = self.sent_from(wanted, |(key, ..)| key.id).await;
             self.mark_waiting(wanted);
             if self.batch.len() >= BATCH_ENTRIES_MAX || self.batch_bytes >= BATCH_BYTES_MAX {
                 self.commit().await?;
@@ -337,7 +337,7 @@ impl<'a, W: World> Run<'a, W> {
     }
 
     /// Those of `entries` whose envelope has the address that is looked for; all when none is.
-    async fn from_address<T>(&mut self, entries: Vec<T>, id: impl Fn(&T) -> MessageId) -> Vec<T> {
+    async fn sent_from<T>(&mut self, entries: Vec<T>, id: impl Fn(&T) -> MessageId) -> Vec<T> {
         let Some(address) = self.operation.filter.address() else { return entries };
         if entries.is_empty() {
             return entries;
@@ -409,7 +409,7 @@ impl<'a, W: World> Run<'a, W> {
             let rest = ready.split_off(ready.len().min(PAGE_ENTRIES_MAX));
             let some = std::mem::replace(&mut ready, rest);
             let keys: Vec<DueKey> = some.iter().map(|entry| entry.key).collect();
-            let wanted = self.from_address(keys, |key| key.id).await;
+            let wanted = self.sent_from(keys, |key| key.id).await;
             let wanted: HashSet<DueKey> = wanted.into_iter().collect();
             for Ready { key, due, message } in some {
                 if wanted.contains(&key) {

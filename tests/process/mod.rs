@@ -21,7 +21,7 @@ mod talk;
 
 pub use child::{Child, Ear, baton_load, program, succeed};
 pub use ledger::Ledger;
-pub use relay::{Relay, Settings, events};
+pub use relay::{BATON, Relay, Settings, events};
 pub use sink::{Sink, body_with_everything};
 pub use talk::Talk;
 
