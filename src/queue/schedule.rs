@@ -1,8 +1,8 @@
 //! What waits, by domain and sender: the upper of the queue's two levels in memory.
 //!
 //! A queue holds what one sender has for one domain in one slot. It knows when it is next due and
-//! how much it holds; its entries stay on disk. So a backlog costs memory per queue (some 150
-//! octets, see the test), never per message. The lower level is the lanes' bounded ready
+//! how much it holds; its entries stay on disk. So a backlog costs memory per queue (140 to
+//! 160 octets, `wake` and the allocator's part included), never per message. The lower level is the lanes' bounded ready
 //! lists (`deliver/lane.rs`); an entry that was paged in, or went there straight after it was
 //! accepted, is *taken* until it is settled, and a page skips what is taken.
 //!

@@ -506,3 +506,74 @@ impl<'a, W: World> Run<'a, W> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SENDER: &str = "acme|x-authuser|joe";
+
+    fn entry(domain: &str, sender: &str) -> (DueKey, Due) {
+        let queue = QueueKey::new(0, domain, sender);
+        let key = DueKey { queue, due: Stamp::default(), id: MessageId::from_u64(7), group: 0 };
+        let due = Due {
+            domain: domain.into(),
+            sender_id: sender.into(),
+            size: 1,
+            groups: 1,
+            attempts: 0,
+            expires: Stamp::default(),
+            delay_told: false,
+            pending: Vec::new(),
+        };
+        (key, due)
+    }
+
+    #[test]
+    fn a_sender_is_an_id_or_an_address() {
+        let rows = [(SENDER, true), ("a|b|", true), ("a|b|c|d", true), ("joe@a.test", false)];
+        for (text, is_id) in rows.into_iter().chain([("a|b", false), ("odd|joe@a.test", false)]) {
+            let filter = SenderFilter::new(text);
+            assert_eq!(matches!(filter, SenderFilter::Id(_)), is_id, "{text}");
+            assert_eq!(filter.as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_filter_matches_when_all_its_conditions_do() {
+        let sender = |text: &str| Some(SenderFilter::new(text));
+        let (key, due) = entry("x.test", SENDER);
+        // domain, sender, id; whether the queue may hold it, whether the entry is wanted
+        let rows = [
+            (None, None, None, true, true),
+            (Some("x.test"), sender(SENDER), Some(7), true, true),
+            (Some("y.test"), None, None, false, false),
+            (None, sender("acme|x-authuser|eve"), None, false, false),
+            (None, None, Some(8), true, false),
+            // Of an address the envelope tells.
+            (None, sender("joe@a.test"), None, true, true),
+            (Some("y.test"), sender("joe@a.test"), None, false, false),
+        ];
+        for (domain, sender, id, may_hold, wants) in rows {
+            let domain = domain.map(Box::from);
+            let filter = Filter { domain, sender, id: id.map(MessageId::from_u64) };
+            assert_eq!(filter.may_hold(&key.queue), may_hold, "{filter:?}");
+            assert_eq!(filter.wants(&key, &due), wants, "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_the_same_hashes_and_other_names_is_somebody_elses() {
+        let filter = Filter {
+            domain: Some("x.test".into()),
+            sender: Some(SenderFilter::new(SENDER)),
+            id: None,
+        };
+        let (key, ours) = entry("x.test", SENDER);
+        assert!(filter.may_hold(&key.queue) && filter.wants(&key, &ours));
+        // In the same queue, as a collision would put it.
+        let (_, other_sender) = entry("x.test", "evil|x-authuser|eve");
+        let (_, other_domain) = entry("y.test", SENDER);
+        assert!(!filter.wants(&key, &other_sender) && !filter.wants(&key, &other_domain));
+    }
+}

@@ -13,7 +13,10 @@
 //!   writes, which are not.
 
 use crate::queue::change::Family;
-use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options};
+use rocksdb::{
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType,
+    Options,
+};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -148,8 +151,13 @@ fn table(cache: &Cache, bloom_bits: f64) -> BlockBasedOptions {
     // Inside the cache, so that they count against its bound and do not grow with the backlog.
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // In pieces of a block's size: the index of a full table of `due` is a megabyte, more than fits
+    // one of the cache's 64 parts, so that each page would read and unpack it anew.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_pin_top_level_index_and_filter(true);
     if bloom_bits > 0.0 {
         table.set_bloom_filter(bloom_bits, false);
+        table.set_partition_filters(true);
     }
     table
 }
