@@ -242,6 +242,34 @@ fn a_drop_reaches_what_is_ready() {
     }
 }
 
+/// A page that is read for an operation may show what is delivered before the page is there: it is
+/// not to be brought back, held or dropped once more.
+#[test]
+fn what_is_delivered_while_an_operation_reads_is_left_alone() {
+    let mut plan = Plan { mail_bytes_max: 300, ..one_sender(1) };
+    plan.knobs.connections_max = 40;
+    for seed in 460..464 {
+        story(seed, plan.clone(), |sim| {
+            sim.start();
+            for _ in 0..8 {
+                let mails = sim.mails_to("one.test", 100);
+                sim.add_sender(Habits::plain(), mails);
+            }
+            let mut rounds = 0;
+            while sim.ledger.unsettled() > 0 {
+                for action in [QueueAction::Hold, QueueAction::Release] {
+                    done(sim, &operation(action, Some("one.test"), None));
+                }
+                rounds += 1;
+            }
+            assert!(rounds > 20, "{rounds} rounds");
+            done(sim, &release_all());
+            sim.drain();
+            sim.finish();
+        });
+    }
+}
+
 /// More than two commits' worth, and a crash at a step of the run that differs by seed.
 #[test]
 fn a_crash_in_the_middle_of_a_drop_leaves_every_message_whole() {
