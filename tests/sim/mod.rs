@@ -7,7 +7,7 @@
 //! | part | files |
 //! |---|---|
 //! | time and tasks | `executor`, `clock`, `random` |
-//! | the world | `world`, `network`, `pipe`, `disk`, `committer`, `journal` |
+//! | the world | `world`, `network`, `pipe`, `datagram`, `disk`, `committer`, `journal` |
 //! | who is in it | `client`, `remote`, `manners`, `nuisance`, `mail`, `wire` |
 //! | the relay's lives | `relay`, `plan`, `run` |
 //! | the judgement | `ledger`, `oracle` |
@@ -16,6 +16,7 @@
 mod client;
 mod clock;
 mod committer;
+mod datagram;
 mod disk;
 mod executor;
 mod journal;
