@@ -96,10 +96,12 @@ impl MailHosts {
 /// Every order is as likely as any other (Fisher, Yates), as far as 64 bits go.
 pub(super) fn shuffle<T>(items: &mut [T], random: &mut u64) {
     for last in (1..items.len()).rev() {
-        // A step of the generator of Knuth's MMIX; its high bits are the good ones.
+        // A step of the generator of Knuth's MMIX. Its high bits are the good ones: the upper half
+        // is taken as a fraction of the choices.
         *random =
             random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        items.swap(last, (*random >> 33) as usize % (last + 1));
+        let chosen = ((*random >> 32) * (last as u64 + 1)) >> 32;
+        items.swap(last, chosen as usize);
     }
 }
 

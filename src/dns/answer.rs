@@ -26,6 +26,16 @@ const TXT_BYTES_MAX: usize = 8 * 1024;
 /// A TTL with its highest bit set is none (RFC 2181 8).
 const TTL_SECONDS_MAX: u32 = i32::MAX as u32;
 
+// Response codes (RFC 1035 4.1.1, RFC 6891 9).
+const NO_ERROR: u16 = 0;
+const FORM_ERR: u16 = 1;
+const SERV_FAIL: u16 = 2;
+const NX_DOMAIN: u16 = 3;
+const NOT_IMP: u16 = 4;
+const REFUSED: u16 = 5;
+/// Of servers that know a later EDNS only.
+const BAD_VERS: u16 = 16;
+
 /// One record, in types of our own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Record {
@@ -171,8 +181,8 @@ pub fn read(query: &Query, packet: &[u8], transport: Transport) -> Result<Answer
     if counts.queries == 0 {
         // Who did not understand the query may not have understood that it holds a question. It is
         // believed for no more than asking in a simpler way.
-        return Err(match metadata.response_code {
-            ResponseCode::FormErr | ResponseCode::NotImp => Unusable::NoEdns,
+        return Err(match u16::from(metadata.response_code) {
+            FORM_ERR | NOT_IMP => Unusable::NoEdns,
             _ => Unusable::NotOurs,
         });
     }
@@ -204,7 +214,7 @@ pub fn read(query: &Query, packet: &[u8], transport: Transport) -> Result<Answer
         return Ok(Answer::Records(Records { records, ttl, authentic }));
     }
     let soa = negative_ttl(&owner, &authorities);
-    if metadata.response_code == ResponseCode::NXDomain {
+    if u16::from(metadata.response_code) == NX_DOMAIN {
         let ttl = soa.unwrap_or_default().min(ttl);
         return Ok(Answer::NoName { ttl, authentic });
     }
@@ -241,13 +251,13 @@ fn check_question(
 }
 
 fn check_code(code: ResponseCode) -> Result<(), Unusable> {
-    Err(match code {
-        ResponseCode::NoError | ResponseCode::NXDomain => return Ok(()),
-        // BADVERS is the word of servers that know a later EDNS only (RFC 6891 6.1.3).
-        ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS => Unusable::NoEdns,
-        ResponseCode::ServFail => Unusable::Failed(Failure::ServerFailed),
-        ResponseCode::Refused => Unusable::Failed(Failure::Refused),
-        other => Unusable::Failed(Failure::Code(u16::from(other))),
+    // By number: the crate has two names for 16.
+    Err(match u16::from(code) {
+        NO_ERROR | NX_DOMAIN => return Ok(()),
+        FORM_ERR | NOT_IMP | BAD_VERS => Unusable::NoEdns,
+        SERV_FAIL => Unusable::Failed(Failure::ServerFailed),
+        REFUSED => Unusable::Failed(Failure::Refused),
+        other => Unusable::Failed(Failure::Code(other)),
     })
 }
 

@@ -43,6 +43,7 @@ mod world;
 pub use balance::{Balance, Seat};
 pub use checks::{CheckError, Facts, Plan, Warning, check, check_data_dir};
 pub use clock::Clock;
+pub use datagram::RuntimeDatagram;
 pub use listen::{Bound, ListenError, bind};
 pub use ring::cooperative_rings;
 pub use say::say;

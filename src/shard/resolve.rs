@@ -332,11 +332,13 @@ impl<W: World> Resolver<W> {
     ) -> io::Result<Result<Answer, Unusable>> {
         let mut socket = self.inner.world.datagram(server).await?;
         socket.send(query.packet()).await?;
-        let mut packet = [0; EDNS_BYTES_MAX];
+        // One octet more shows that a packet is longer than was asked for, and was cut.
+        let mut packet = [0; EDNS_BYTES_MAX + 1];
         for _ in 0..STRAYS_MAX {
             let length = socket.receive(&mut packet).await?;
             match dns::read(query, &packet[..length], Transport::Udp) {
                 Err(Unusable::NotOurs) => {}
+                _ if length > EDNS_BYTES_MAX => return Ok(Err(Unusable::Truncated)),
                 said => return Ok(said),
             }
         }

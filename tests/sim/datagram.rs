@@ -84,6 +84,11 @@ impl Network {
         SimDatagram { socket, peer }
     }
 
+    /// Sockets that are bound.
+    pub fn open_datagrams(&self) -> usize {
+        self.0.sockets.borrow().len()
+    }
+
     fn post(&self, from: SocketAddr, to: SocketAddr, packet: &[u8]) {
         const CARRIERS: Group = OUTSIDE;
         let (random, weather) = (&self.0.random, self.0.weather.borrow().clone());
