@@ -129,7 +129,8 @@ section! {
         /// How long one server is waited for before the next one is asked.
         timeout: Duration =
             Period { default: seconds(3), min: Duration::from_millis(250), max: seconds(10) },
-            "resolvers answer within a second or two, or have to ask a server that is down", Applies;
+            "resolvers answer within a second or two, or else they ask servers that are down",
+            Applies;
 
         /// How often each server is asked before a question counts as unanswered. Twenty seconds
         /// end it in any case.
@@ -151,7 +152,7 @@ section! {
 
         /// Whether names may lead to this machine itself (127.0.0.0/8, ::1).
         loopback: bool = Switch { default: false },
-            "anyone could else send mail into local services, or in circles, by a record of theirs", Applies;
+            "anyone's record could lead mail into local services, or in circles, otherwise", Applies;
     }
 }
 

@@ -5,9 +5,9 @@
 //! somebody else's must not send our mail into services of this machine, or back to ourselves.
 //!
 //! The order is at random inside a family, and the families take turns from one that is drawn too.
-//! RFC 6724 would put IPv6 first wherever it works; but it orders by reachability, which for mail says
-//! nothing of whether that address of ours is welcome there. In turns, a family that fails costs one
-//! attempt at most before the other has its chance.
+//! RFC 6724 would put IPv6 first wherever it works; but it orders by reachability, which for mail
+//! says nothing of whether that address of ours is welcome there. In turns, a family that fails
+//! costs one attempt at most before the other has its chance.
 //!
 //! RFC 5321 5.1, RFC 6890 (special addresses), RFC 3463 3.5.
 

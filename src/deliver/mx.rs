@@ -1,15 +1,16 @@
 //! From what DNS says of a domain to the hosts that take its mail.
 //!
 //! Decides which MX records count and in which order, what a domain without them means, and when
-//! there is nowhere to go; each failure is an [`Outcome`] in words that a sender understands. Domains
-//! whose hosts are the same share a site, whatever they are called.
+//! there is nowhere to go; each failure is an [`Outcome`] in words that a sender understands.
+//! Domains whose hosts are the same share a site, whatever they are called.
 //!
 //! A mail host must have a name (RFC 5321 2.3.5, 5.1; RFC 2181 10.3). Records that hold an address
-//! instead are dropped: some operators publish them, but a name of digits cannot be looked up, other
-//! senders drop them too, and who reads the notice can mend the record. The same goes for names
-//! that are no names, and for a null MX that is not alone (RFC 7505 3).
+//! instead are dropped: some operators publish them, but a name of digits cannot be looked up,
+//! other senders drop them too, and who reads the notice can mend the record. The same goes for
+//! names that are no names, and for a null MX that is not alone (RFC 7505 3).
 //!
-//! Never asks: the findings come in. RFC 5321 5.1, RFC 7505, RFC 5891 4.4 (A-labels), RFC 3463 3.2, 3.5.
+//! Never asks: the findings come in. RFC 5321 5.1, RFC 7505, RFC 5891 4.4 (A-labels), RFC 3463 3.2,
+//! 3.5.
 
 use crate::dns::{Answer, Failure, Finding, Kind, Record, is_host_name};
 use crate::message::{Cause, Outcome, Scope, Stage, StatusCode, Verdict};
@@ -221,8 +222,9 @@ pub fn by_records(domain: &str, finding: &Finding, own: &[&str]) -> Result<Found
 /// [`Found::NoMx`].
 ///
 /// # Errors
-/// When it has none: 5.4.4, for which RFC 3463 3.5 gives just this case as its example, a domain that
-/// exists and names no next hop; 5.1.2 would say that the domain does not exist. Or until DNS answers.
+/// When it has none: 5.4.4, for which RFC 3463 3.5 gives just this case as its example, a domain
+/// that exists and names no next hop; 5.1.2 would say that the domain does not exist. Or until DNS
+/// answers.
 pub fn implicit(
     domain: &str,
     authentic: bool,

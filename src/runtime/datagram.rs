@@ -23,7 +23,8 @@ impl RuntimeDatagram {
         let kind = Type::DGRAM.nonblocking().cloexec();
         let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::UDP))?;
         socket.connect(&to.into())?;
-        // SAFETY: the descriptor is a socket that `socket` just gave up; the wrapper is its one owner.
+        // SAFETY: the descriptor is a socket that `socket` just gave up; the wrapper is its one
+        // owner.
         let socket = unsafe { UdpSocket::from_raw_fd(socket.into_raw_fd()) };
         Ok(RuntimeDatagram { socket })
     }

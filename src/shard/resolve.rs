@@ -1,12 +1,12 @@
 //! Asking the DNS: where mail for a domain goes, and the addresses of its hosts.
 //!
-//! Questions are answered from a cache that all shards share, else by the name servers. One question
-//! is under way once per shard: who asks it meanwhile waits for the same answer. Servers are asked in
-//! the order of the configuration, one that did not answer is asked last for a while, and all of it
-//! ends within [`TOTAL`]. What answers mean is for `dns` and `deliver` to say.
+//! Questions are answered from a cache that all shards share, else by the name servers. One
+//! question is under way once per shard: who asks it meanwhile waits for the same answer. Servers
+//! are asked in the order of the configuration, one that did not answer is asked last for a while,
+//! and all of it ends within [`TOTAL`]. What answers mean is for `dns` and `deliver` to say.
 //!
-//! UDP first; TCP when the answer is too long, or when the server or a forger changed the case of the
-//! letters; without EDNS when the server does not know it.
+//! UDP first; TCP when the answer is too long, or when the server or a forger changed the case of
+//! the letters; without EDNS when the server does not know it.
 //!
 //! A query runs in a task of its own: who gives up waiting takes nothing from the others, and the
 //! answer is kept for the next to ask. Never uses a search domain.
@@ -69,8 +69,8 @@ impl Names {
         Names { servers: servers.into(), cache: Arc::new(Mutex::new(Cache::new(cache_bytes_max))) }
     }
 
-    /// Held for a look-up or an insertion, never while waiting. A panic that held it may have left an
-    /// answer uncounted, which is no reason to look up nothing ever after.
+    /// Held for a look-up or an insertion, never while waiting. A panic that held it may have left
+    /// an answer uncounted, which is no reason to look up nothing ever after.
     fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,7 +91,7 @@ struct Inner<W: World> {
     world: W,
     deadlines: Deadlines,
     names: Names,
-    rules: RefCell<Rules>,
+    rules: RefCell<Rc<Rules>>,
     /// By server: until when it is asked last.
     failing: RefCell<Vec<Moment>>,
     flights: RefCell<HashMap<Question, Rc<Flight>>>,
@@ -101,7 +101,6 @@ struct Inner<W: World> {
 }
 
 /// What the configuration says of it.
-#[derive(Clone)]
 struct Rules {
     dns: Dns,
     /// In lower case.
@@ -109,8 +108,9 @@ struct Rules {
 }
 
 impl Rules {
-    fn of(config: &Config) -> Rules {
-        Rules { dns: config.dns.clone(), hostname: config.hostname.as_str().into() }
+    fn of(config: &Config) -> Rc<Rules> {
+        let (dns, hostname) = (config.dns.clone(), config.hostname.as_str().into());
+        Rc::new(Rules { dns, hostname })
     }
 
     fn kinds(&self) -> &'static [Kind] {
@@ -188,8 +188,8 @@ impl<W: World> Resolver<W> {
         })
     }
 
-    /// The addresses of a mail host in the order in which they are to be tried; never empty, at most
-    /// [`host::ADDRESSES_MAX`]. `host` is a name or an address.
+    /// The addresses of a mail host in the order in which they are to be tried; never empty, at
+    /// most [`host::ADDRESSES_MAX`]. `host` is a name or an address.
     ///
     /// # Errors
     /// Why there is none, for good or for now; within [`TOTAL`]. It speaks of this host alone.
@@ -203,8 +203,8 @@ impl<W: World> Resolver<W> {
         host::addresses(host, &found, rules.loopback(), random).map(Into::into)
     }
 
-    fn rules(&self) -> Rules {
-        self.inner.rules.borrow().clone()
+    fn rules(&self) -> Rc<Rules> {
+        Rc::clone(&self.inner.rules.borrow())
     }
 
     /// What is known of `name`, when all of it is.
@@ -293,12 +293,13 @@ impl<W: World> Resolver<W> {
     /// Asks one server, in each of the ways that it may need.
     async fn ask_server(&self, server: usize, question: &Question) -> Result<Answer, Failure> {
         let Inner { world, deadlines, names, failing, .. } = &*self.inner;
-        let (address, dns) = (names.servers[server], self.rules().dns);
-        let (mut edns, mut transport) = (Edns::With { authentic: dns.trust_ad }, Transport::Udp);
+        let (address, rules) = (names.servers[server], self.rules());
+        let mut edns = Edns::With { authentic: rules.dns.trust_ad };
+        let mut transport = Transport::Udp;
         for _ in 0..WAYS_MAX {
             let random = [world.random(), world.random()];
             let query = Query::new(question.clone(), edns, random);
-            let until = world.moment().after(dns.timeout);
+            let until = world.moment().after(rules.dns.timeout);
             let exchange = async {
                 match transport {
                     Transport::Udp => self.over_udp(address, &query).await,
@@ -318,6 +319,8 @@ impl<W: World> Resolver<W> {
                 Err(Unusable::CaseLost | Unusable::Truncated | Unusable::NotOurs) => {
                     transport = Transport::Tcp;
                 }
+                // It does not understand the simplest query either.
+                Err(Unusable::NoEdns) if edns == Edns::Without => return Err(Failure::Refused),
                 Err(Unusable::NoEdns) => edns = Edns::Without,
             }
         }

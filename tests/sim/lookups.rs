@@ -414,8 +414,8 @@ fn the_word_of_a_resolver_is_taken_when_told_so() {
     }
 }
 
-/// Loss, doubles, packets out of order, forged ones, connections that break: the answer is the right
-/// one or "later", and with some patience it is the right one.
+/// Loss, doubles, packets out of order, forged ones, connections that break: the answer is the
+/// right one or "later", and with some patience it is the right one.
 #[test]
 fn a_bad_network_delays_and_never_misleads() {
     for seed in 0..40 {
