@@ -52,6 +52,8 @@ pub struct NameServer {
     executor: Executor,
     random: Random,
     manner: Cell<Manner>,
+    /// What it says of every answer: that it was validated, or not.
+    validates: Cell<bool>,
     /// By name in lower case without the last dot.
     zone: RefCell<BTreeMap<String, Vec<RData>>>,
     /// A question that gets no reply: `MX x.test`.
@@ -72,6 +74,7 @@ impl NameServer {
             executor: executor.clone(),
             random,
             manner: Cell::new(Manner::Good),
+            validates: Cell::new(false),
             zone: RefCell::default(),
             unanswered: RefCell::default(),
             asked: RefCell::default(),
@@ -88,6 +91,11 @@ impl NameServer {
 
     pub fn keep_silent_about(&self, question: &'static str) {
         *self.unanswered.borrow_mut() = Some(question);
+    }
+
+    /// Sets the AD bit from now on, whoever asks.
+    pub fn validate(&self) {
+        self.validates.set(true);
     }
 
     pub fn add_mx(&self, name: &str, preference: u16, host: &str) {
@@ -218,6 +226,7 @@ impl NameServer {
         let mut answer = question.clone();
         answer.metadata.message_type = MessageType::Response;
         answer.metadata.recursion_available = true;
+        answer.metadata.authentic_data = self.validates.get();
         match self.manner.get() {
             Manner::ServFail => answer.metadata.response_code = ResponseCode::ServFail,
             Manner::Refused => answer.metadata.response_code = ResponseCode::Refused,

@@ -407,10 +407,17 @@ fn families_are_those_of_the_configuration() {
 
 #[test]
 fn the_word_of_a_resolver_is_taken_when_told_so() {
-    for (knob, expected) in [("true", "a.x.test>b.x.test authentic"), ("false", FOUND)] {
-        let scene = Scene::new(10, Weather::fine(), &format!("trust_ad = {knob}"));
-        // The simulated servers send every flag back as it came.
-        assert_eq!(scene.mail_hosts("x.test").0, expected);
+    let rows = [(true, true), (true, false), (false, true), (false, false)];
+    for (trusted, validates) in rows {
+        let scene = Scene::new(10, Weather::fine(), &format!("trust_ad = {trusted}"));
+        if validates {
+            scene.servers.iter().for_each(|server| server.validate());
+        }
+        for (domain, plain) in [("x.test", FOUND), ("bare.test", "bare.test")] {
+            let authentic = if trusted && validates { " authentic" } else { "" };
+            let found = scene.mail_hosts(domain).0;
+            assert_eq!(found, format!("{plain}{authentic}"), "{trusted} {validates}");
+        }
     }
 }
 
