@@ -5,7 +5,7 @@
 //! | layer | modules | what |
 //! |---|---|---|
 //! | words | `limits`, `time`, `message`, `event`, `config` | nouns and bounds; no decisions |
-//! | the wire | `smtp` | bytes to commands, replies to bytes, both sessions; no I/O |
+//! | the wire | `dns`, `smtp` | questions, commands and replies to bytes and back; no I/O |
 //! | the journey | `accept`, `identify`, `filter`, `queue`, `deliver`, `notify` | pure decisions, one stage each |
 //! | the drivers | `shard` | straight-line async code, generic over `World` |
 //! | the worlds | `store`, `control`, `runtime` | RocksDB; metrics, admin and log; glommio |
@@ -27,6 +27,8 @@ pub mod message;
 pub mod event;
 
 pub mod config;
+
+pub mod dns;
 
 pub mod smtp;
 

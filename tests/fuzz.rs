@@ -89,6 +89,7 @@ fn examples(target: &str) -> Vec<Vec<u8>> {
         "command" => table("commands.txt"),
         "config" => files("tests/config", "toml").chain(files("etc", "toml")).collect(),
         "content" => spoken().into_iter().map(chosen).collect(),
+        "dns" => crate::dns::packets(),
         "proxy" => proxy_headers(),
         "record" => files("tests/golden", "hex").map(|text| from_hex(&text)).collect(),
         "replies" => table("replies.txt").into_iter().map(chosen).collect(),

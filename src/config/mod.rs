@@ -43,7 +43,7 @@ pub use inbound::{
 };
 pub use network::{Network, NetworkError};
 pub use outbound::{
-    Delivery, Dns, EXPIRE_AFTER_CEILING, ROUTE_CONNECTIONS_MAX_CEILING, Route, RouteTls,
+    Delivery, Dns, EXPIRE_AFTER_CEILING, Families, ROUTE_CONNECTIONS_MAX_CEILING, Route, RouteTls,
     VIA_HOSTS_MAX, Via,
 };
 pub use problem::{ConfigError, FILE_BYTES_MAX, Problem};

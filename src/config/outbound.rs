@@ -13,10 +13,12 @@ use toml::de::DeValue;
 
 use super::domain::{DomainPattern, host_name};
 use super::form::{DOMAIN_PATTERN, ENDPOINT, Form};
-use super::kind::{Choice, Count, List, Period, Required, plain, read_list, wrong_type};
+use super::kind::{
+    Choice, Count, List, Period, Required, Size, Switch, plain, read_list, wrong_type,
+};
 use super::knob::{Description, Fault, Kind, Preset, section, words};
 use super::problem::shown;
-use super::unit::{days, hours, minutes, seconds};
+use super::unit::{GIB, MIB, days, hours, minutes, seconds};
 
 /// Hosts of one route.
 pub const VIA_HOSTS_MAX: usize = 16;
@@ -114,7 +116,7 @@ words! {
 }
 
 section! {
-    /// The name servers to ask.
+    /// The name servers to ask, and how.
     One "dns" pub struct Dns {
         /// Recursive resolvers, asked in this order.
         servers: Vec<SocketAddr> = List {
@@ -123,6 +125,46 @@ section! {
             absent: "the name servers of /etc/resolv.conf",
         },
             "the machine's own resolvers are there already", Restart;
+
+        /// How long one server is waited for before the next one is asked.
+        timeout: Duration =
+            Period { default: seconds(3), min: Duration::from_millis(250), max: seconds(10) },
+            "resolvers answer within a second or two, or else they ask servers that are down",
+            Applies;
+
+        /// How often each server is asked before a question counts as unanswered. Twenty seconds
+        /// end it in any case.
+        tries: u32 = Count { of: "times", default: 2, min: 1, max: 5 },
+            "one packet may be lost", Applies;
+
+        /// Memory for answers, shared by all shards.
+        cache_bytes_max: u64 = Size { default: 32 * MIB, min: MIB, max: 16 * GIB },
+            "holds about 60,000 answers, those of as many domains", Restart;
+
+        /// The kinds of addresses that mail is delivered to.
+        families: Families = Choice { default: Families::Both },
+            "a host that has one kind only is reached as well", Applies;
+
+        /// Whether the name servers' word is taken that an answer was validated by DNSSEC (the AD
+        /// bit). Say true only for validating resolvers on this machine or behind a safe path.
+        trust_ad: bool = Switch { default: false },
+            "a bit that comes over a network that others share proves nothing", Applies;
+
+        /// Whether names may lead to this machine itself (127.0.0.0/8, ::1).
+        loopback: bool = Switch { default: false },
+            "anyone's record could lead mail into local services, or in circles, otherwise", Applies;
+    }
+}
+
+words! {
+    /// Which addresses of a host are used.
+    pub enum Families {
+        /// IPv4 and IPv6 in turn
+        Both = "both",
+        /// IPv4 alone
+        Ipv4 = "ipv4",
+        /// IPv6 alone
+        Ipv6 = "ipv6",
     }
 }
 

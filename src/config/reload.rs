@@ -205,7 +205,9 @@ mod tests {
         let words = described.words.iter().map(|(word, _)| format!("\"{word}\""));
         let tried = ["[\"192.0.2.1:53\"]", "\"127.0.0.1:9\"", "\"100MiB\"", "\"2GiB\"", "\"1MiB\""];
         let numbers = ["\"20s\"", "\"10m\"", "\"2h\"", "\"100m\"", "50", "500", "\"else\""];
-        let values = words.chain(tried.into_iter().chain(numbers).map(str::to_owned));
+        let small = ["\"5s\"", "3", "true"];
+        let tried = tried.into_iter().chain(numbers).chain(small);
+        let values = words.chain(tried.map(str::to_owned));
         let section = SECTIONS.iter().find(|s| s.knobs.iter().any(|one| std::ptr::eq(one, knob)));
         let heading = section.expect("a knob has a table").heading();
         let is_allowed = |value: &String| {

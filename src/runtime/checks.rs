@@ -11,6 +11,7 @@
 
 use super::ring;
 use crate::config::{Config, ShardCount};
+use crate::shard::resolve::QUERIES_MAX;
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -82,14 +83,17 @@ pub fn check(config: &Config, facts: &Facts) -> Result<Plan, CheckError> {
         return Err(CheckError::OpenFiles { files: facts.files });
     }
     let sessions_max = config.limits.sessions_max;
-    let outbound: u64 = config.routes.iter().map(|route| u64::from(route.connections_max)).sum();
+    let cores = choose_cores(config.shards, &facts.cores)?;
+    let carrying = config.routes.iter().map(|route| u64::from(route.connections_max));
+    let asking = (cores.len() * QUERIES_MAX) as u64;
+    let outbound = carrying.sum::<u64>() + asking;
     let beside = FILES_BESIDE_SESSIONS + outbound.min(facts.files / 4);
     let wanted = u64::from(sessions_max) + beside;
     let fit = facts.files.saturating_sub(beside).max(1).min(u64::from(sessions_max)) as u32;
     if facts.files < wanted {
         warnings.push(Warning::OpenFiles { files: facts.files, sessions_max, wanted });
     }
-    Ok(Plan { cores: choose_cores(config.shards, &facts.cores)?, sessions_max: fit, warnings })
+    Ok(Plan { cores, sessions_max: fit, warnings })
 }
 
 fn check_kernel(release: &str) -> Result<(), CheckError> {

@@ -1,8 +1,8 @@
 //! The clocks and the randomness of the product: the only place that reads either.
 //!
 //! One [`Clock`] is made at start and copied to every shard, so that moments of different shards
-//! compare. Randomness is one small generator per shard, seeded by the operating system: good for
-//! jitter and choices, not for secrets.
+//! compare. Randomness is one generator per shard, keyed by the operating system: good for jitter,
+//! choices and numbers that a stranger must not guess, not for keys.
 
 use crate::time::{Moment, Stamp};
 use std::cell::Cell;
@@ -33,23 +33,23 @@ impl Clock {
     }
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): one addition and a mix per number, every seed is good.
+/// Numbers that cannot be foreseen from those before: a count under the keyed hash of std (SipHash),
+/// whose keys are the operating system's. A plain generator would be as fast, and who has seen one
+/// of its numbers knows all that follow, the ids of DNS queries among them.
 #[derive(Debug)]
 pub struct Random {
-    state: Cell<u64>,
+    keys: RandomState,
+    count: Cell<u64>,
 }
 
 impl Random {
-    /// Seeded by the operating system: std draws the keys of its hashers from it.
     pub fn from_system() -> Self {
-        Random { state: Cell::new(RandomState::new().hash_one(0_u64)) }
+        Random { keys: RandomState::new(), count: Cell::new(0) }
     }
 
     pub fn next(&self) -> u64 {
-        let state = self.state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.state.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        let count = self.count.get().wrapping_add(1);
+        self.count.set(count);
+        self.keys.hash_one(count)
     }
 }

@@ -9,6 +9,7 @@
 //! | `thread` | one shard's thread |
 //! | `world` | [`RuntimeWorld`]: the `World` that the drivers run in |
 //! | `stream`, `tls` | connections, and the certificates of listeners |
+//! | `datagram`, `resolv_conf` | UDP to name servers, and which those are |
 //! | `passwords`, `ticket` | argon2 on threads of its own; answers from other threads |
 //! | `clock`, `panics`, `signals`, `ring` | what the process needs of the system |
 //! | `say` | lines on standard error |
@@ -22,11 +23,13 @@
 mod balance;
 mod checks;
 mod clock;
+mod datagram;
 mod listen;
 mod observer;
 mod panics;
 mod passwords;
 mod queue_view;
+mod resolv_conf;
 mod ring;
 mod say;
 mod signals;
@@ -40,6 +43,7 @@ mod world;
 pub use balance::{Balance, Seat};
 pub use checks::{CheckError, Facts, Plan, Warning, check, check_data_dir};
 pub use clock::Clock;
+pub use datagram::RuntimeDatagram;
 pub use listen::{Bound, ListenError, bind};
 pub use ring::cooperative_rings;
 pub use say::say;

@@ -20,6 +20,7 @@ use super::observer::Observer;
 use super::panics;
 use super::passwords::PasswordDesk;
 use super::queue_view::StoreView;
+use super::resolv_conf;
 use super::say::say;
 use super::signals::{self, Request};
 use super::thread::ShardThread;
@@ -32,6 +33,7 @@ use crate::control::{
 };
 use crate::event::{Event, Level};
 use crate::shard::Place;
+use crate::shard::resolve::Names;
 use crate::store::{
     self, Committer, CommitterThread, Recovered, Store, StoreError, StoreOptions, Upgraded,
 };
@@ -242,6 +244,12 @@ impl Parts {
         recovered: Vec<Recovered>,
     ) -> Result<Vec<JoinHandle<()>>, StartError> {
         let admission = Arc::new(Mutex::new(Admission::new(&self.config.limits)));
+        let dns = &self.config.dns;
+        let servers = match dns.servers.is_empty() {
+            true => resolv_conf::servers(),
+            false => dns.servers.clone(),
+        };
+        let names = Names::new(servers, dns.cache_bytes_max);
         let count = recovered.len() as u16;
         let mut threads = Vec::with_capacity(recovered.len());
         for (index, found) in (0..count).zip(recovered) {
@@ -252,6 +260,7 @@ impl Parts {
                 config: Arc::clone(&self.config),
                 ground: ground.clone(),
                 admission: Arc::clone(&admission),
+                names: names.clone(),
                 schedule: found.schedule,
                 newest: found.newest,
                 sockets: sockets.collect(),

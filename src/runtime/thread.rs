@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::control::{Gauge, Gauges};
 use crate::message::MessageId;
 use crate::queue::schedule::Schedule;
+use crate::shard::resolve::Names;
 use crate::shard::world::{Share, World};
 use crate::shard::{Place, Shard};
 use futures_lite::future::or;
@@ -53,6 +54,7 @@ pub struct ShardThread {
     pub config: Arc<Config>,
     pub ground: Ground,
     pub admission: Arc<Mutex<Admission>>,
+    pub names: Names,
     pub schedule: Schedule,
     pub newest: Option<MessageId>,
     /// By listener.
@@ -100,14 +102,14 @@ impl ShardThread {
     }
 
     async fn open(self) -> io::Result<Open> {
-        let ShardThread { place, config, ground, admission, balance, gauges, .. } = self;
+        let ShardThread { place, config, ground, admission, names, balance, gauges, .. } = self;
         let here = usize::from(place.index);
         let (clock, inbox) = (ground.clock, Arc::clone(balance.inbox(here)));
         let (committer, store) = (ground.committer.clone(), ground.store.clone());
         let world = RuntimeWorld::new(ground, place.index, Arc::clone(&inbox));
         let grace = config.shutdown_grace;
         let (schedule, newest) = (self.schedule, self.newest);
-        let shard = Shard::new(world.clone(), config, place, admission, schedule, newest);
+        let shard = Shard::new(world.clone(), config, place, admission, names, schedule, newest);
         shard.start();
         let mut accepting = Vec::with_capacity(self.sockets.len());
         for (number, socket) in self.sockets.into_iter().enumerate() {

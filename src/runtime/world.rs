@@ -11,6 +11,7 @@
 
 use super::balance::Inbox;
 use super::clock::{Clock, Random};
+use super::datagram::RuntimeDatagram;
 use super::panics::Guarded;
 use super::passwords::PasswordDesk;
 use super::say::say;
@@ -131,6 +132,7 @@ impl RuntimeWorld {
 
 impl World for RuntimeWorld {
     type Stream = RuntimeStream;
+    type Datagram = RuntimeDatagram;
 
     fn moment(&self) -> Moment {
         self.inner.ground.clock.moment()
@@ -162,6 +164,10 @@ impl World for RuntimeWorld {
 
     async fn connect(&self, to: SocketAddr, source: Option<IpAddr>) -> io::Result<RuntimeStream> {
         RuntimeStream::connected(connect(to, source).await?, Arc::clone(self.doors()))
+    }
+
+    async fn datagram(&self, to: SocketAddr) -> io::Result<RuntimeDatagram> {
+        RuntimeDatagram::connect(to)
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {

@@ -10,17 +10,19 @@
 //! | `pager` | brings entries from disk when they are due |
 //! | `lane` | opens connections for what is ready |
 //! | `attempt` | one outbound connection |
+//! | `resolve` | questions to the DNS |
 //! | `settle` | what follows from an attempt: events, notices, the commit |
 //! | `operate` | what a person does to entries that wait: retry, hold, release, drop |
 //! | `deadline`, `signal`, `wire` | waiting, waking, reading and writing |
 //!
-//! Nothing is shared with another shard but the admission counter; what crosses threads does so in the world.
+//! Nothing is shared with another shard but the admission counter and the cache of DNS answers; what crosses threads does so in the world.
 
 mod attempt;
 mod deadline;
 mod lane;
 pub mod operate;
 mod pager;
+pub mod resolve;
 mod screen;
 mod serve;
 mod settle;
@@ -38,6 +40,7 @@ use crate::queue::retry::RetryPolicy;
 use crate::queue::schedule::Schedule;
 use deadline::Deadlines;
 use operate::Operations;
+use resolve::{Names, Resolver};
 use signal::Signal;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -82,6 +85,7 @@ struct Inner<W: World> {
     config: RefCell<Arc<Config>>,
     admission: Arc<Mutex<Admission>>,
     deadlines: Deadlines,
+    resolver: Resolver<W>,
     ids: RefCell<MessageIds>,
     schedule: RefCell<Schedule>,
     /// By route, in the order of the configuration; `None` for a route that is not a list of hosts.
@@ -116,14 +120,17 @@ impl<W: World> Shard<W> {
         config: Arc<Config>,
         place: Place,
         admission: Arc<Mutex<Admission>>,
+        names: Names,
         schedule: Schedule,
         newest: Option<MessageId>,
     ) -> Shard<W> {
         let part = |whole: u64| (whole / u64::from(place.count)).max(1) as usize;
         let ready_max = part(u64::from(config.memory.ready_max));
         let lanes = seats(&config, place, ready_max);
+        let deadlines = Deadlines::default();
         let inner = Inner {
-            deadlines: Deadlines::default(),
+            resolver: Resolver::new(world.clone(), deadlines.clone(), names, &config),
+            deadlines,
             ids: RefCell::new(MessageIds::new(place.index as u8, newest)),
             schedule: RefCell::new(schedule),
             lanes,
@@ -164,7 +171,13 @@ impl<W: World> Shard<W> {
     pub fn reload(&self, config: Arc<Config>) {
         // Every shard does so for all: the last one to be told leaves the latest limits.
         self.admission().set_limits(&config.limits);
+        self.inner.resolver.reload(&config);
         self.inner.config.replace(config);
+    }
+
+    /// Where mail goes, by DNS.
+    pub fn resolver(&self) -> &Resolver<W> {
+        &self.inner.resolver
     }
 
     /// Begins to stop: new and resting sessions are told 421, messages under way are finished, no

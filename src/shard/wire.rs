@@ -27,6 +27,18 @@ pub(super) async fn write_all<S: Stream>(stream: &mut S, mut bytes: &[u8]) -> io
     Ok(())
 }
 
+/// Fills `into`, or fails with `UnexpectedEof`.
+pub(super) async fn read_exact<S: Stream>(stream: &mut S, into: &mut [u8]) -> io::Result<()> {
+    let mut filled = 0;
+    while filled < into.len() {
+        match poll_fn(|cx| stream.poll_read(cx, &mut into[filled..])).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => filled += read,
+        }
+    }
+    Ok(())
+}
+
 pub(super) async fn close<S: Stream>(stream: &mut S) -> io::Result<()> {
     poll_fn(|cx| stream.poll_close(cx)).await
 }

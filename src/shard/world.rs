@@ -33,6 +33,7 @@ pub enum Share {
 
 pub trait World: Clone + 'static {
     type Stream: Stream;
+    type Datagram: Datagram;
 
     /// The monotonic clock.
     fn moment(&self) -> Moment;
@@ -40,7 +41,8 @@ pub trait World: Clone + 'static {
     /// The wall clock.
     fn stamp(&self) -> Stamp;
 
-    /// Uniform over all 64-bit values; for jitter and choices, not for secrets.
+    /// Uniform over all 64-bit values. Nobody outside can foresee it, whatever they saw of earlier
+    /// ones: the id of a DNS query is drawn from it. Not for keys that outlive the process.
     fn random(&self) -> u64;
 
     /// Runs `task` on this shard until it ends. A panic in it ends that task alone; the world counts and logs it.
@@ -58,6 +60,9 @@ pub trait World: Clone + 'static {
         to: SocketAddr,
         source: Option<IpAddr>,
     ) -> impl Future<Output = io::Result<Self::Stream>>;
+
+    /// A UDP socket with a fresh random port, connected to `to`: only packets from there come in.
+    fn datagram(&self, to: SocketAddr) -> impl Future<Output = io::Result<Self::Datagram>>;
 
     /// Makes the changes durable, together or not at all. See [`Commit::needs_sync`].
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<Committed, CommitError>>;
@@ -152,4 +157,14 @@ pub trait Stream: Sized + 'static {
     fn local(&self) -> SocketAddr;
 
     fn peer(&self) -> SocketAddr;
+}
+
+/// A connected UDP socket.
+pub trait Datagram: Sized + 'static {
+    /// One packet.
+    fn send(&mut self, packet: &[u8]) -> impl Future<Output = io::Result<()>>;
+
+    /// The length of the next packet; what does not fit is cut off. A wait that is given up may take
+    /// a packet with it.
+    fn receive(&mut self, into: &mut [u8]) -> impl Future<Output = io::Result<usize>>;
 }

@@ -12,6 +12,8 @@ extern crate self as baton;
 pub mod accept;
 #[path = "../../src/config/mod.rs"]
 pub mod config;
+#[path = "../../src/dns/mod.rs"]
+pub mod dns;
 #[path = "../../src/event.rs"]
 pub mod event;
 #[path = "../../src/filter/mod.rs"]

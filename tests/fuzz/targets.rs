@@ -9,6 +9,7 @@
 
 use baton::accept::proxy;
 use baton::config::Config;
+use baton::dns::{self, Answer, Edns, Kind, Query, Question, Transport, Unusable};
 use baton::event::{CloseReason, RejectStage, RejectTag};
 use baton::limits::REPLY_BYTES_MAX;
 use baton::message::{Address, MessageId, RemoteReply, StatusCode};
@@ -31,6 +32,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("command", command),
     ("config", config),
     ("content", content),
+    ("dns", dns),
     ("proxy", proxy),
     ("record", record),
     ("replies", replies),
@@ -136,6 +138,46 @@ pub fn content(data: &[u8]) {
 
 fn memchr_count(haystack: &[u8], needle: &[u8]) -> usize {
     haystack.windows(needle.len()).filter(|window| *window == needle).count()
+}
+
+/// A packet is an answer to the one query whose id and question it repeats, and what it says is
+/// bounded. The packet is tried as it is, and with the head that makes it ours.
+pub fn dns(data: &[u8]) {
+    let asked = |kind, random| {
+        let question = Question::new("x.test", kind).expect("a name");
+        Query::new(question, Edns::With { authentic: true }, [random, 0b0110_1001])
+    };
+    let query = asked(Kind::Mx, 0x1234_5678);
+    let head = query.packet().len() - 11;
+    let mut ours = data.to_vec();
+    if let Some(counts) = data.get(2..12) {
+        ours.splice(..head.min(data.len()), query.packet()[..head].iter().copied());
+        // Flags and counts stay those of the input, but for being a reply with one question.
+        ours[2..12].copy_from_slice(counts);
+        ours[2] = 0x80 | counts[0] & 0x07;
+        ours[4..6].copy_from_slice(&[0, 1]);
+    }
+    for packet in [data, &ours] {
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let read = dns::read(&query, packet, transport);
+            assert_eq!(read, dns::read(&query, packet, transport));
+            if let Ok(answer) = &read {
+                assert_eq!(packet[..2], query.packet()[..2], "{answer:?}");
+                let asked = packet[12..head].eq_ignore_ascii_case(&query.packet()[12..head]);
+                assert!(asked, "{answer:?}");
+                assert!(answer.records().len() <= 128 && answer.records().is_sorted());
+                assert_eq!(answer.records().is_empty(), !matches!(answer, Answer::Records(_)));
+            }
+            let other_id = dns::read(&asked(Kind::Mx, 0x4321_5678), packet, transport);
+            let other_kind = dns::read(&asked(Kind::Txt, 0x1234_5678), packet, transport);
+            if packet.starts_with(&query.packet()[..2]) {
+                assert_eq!(other_id, Err(Unusable::NotOurs));
+            }
+            if read.is_ok() {
+                assert_eq!(other_kind, Err(Unusable::NotOurs));
+            }
+        }
+    }
 }
 
 /// A PROXY header is decided once: what follows changes nothing, and it never reaches beyond.

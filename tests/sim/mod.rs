@@ -7,19 +7,22 @@
 //! | part | files |
 //! |---|---|
 //! | time and tasks | `executor`, `clock`, `random` |
-//! | the world | `world`, `network`, `pipe`, `disk`, `committer`, `journal` |
-//! | who is in it | `client`, `remote`, `manners`, `nuisance`, `mail`, `wire` |
+//! | the world | `world`, `network`, `pipe`, `datagram`, `disk`, `committer`, `journal` |
+//! | who is in it | `client`, `remote`, `dns`, `manners`, `nuisance`, `mail`, `wire` |
 //! | the relay's lives | `relay`, `plan`, `run` |
 //! | the judgement | `ledger`, `oracle` |
-//! | the tests | `scenarios`, `operations`, `regressions` |
+//! | the tests | `scenarios`, `operations`, `regressions`, `lookups` |
 
 mod client;
 mod clock;
 mod committer;
+mod datagram;
 mod disk;
+mod dns;
 mod executor;
 mod journal;
 mod ledger;
+mod lookups;
 mod mail;
 mod manners;
 mod network;

@@ -8,6 +8,7 @@
 //! There is no TLS: a handshake is eight octets each way and then a flag. It reads them from the
 //! stream itself, so a server that had read ahead of its STARTTLS reply would miss them and fail.
 
+use super::datagram::Inbox;
 use super::executor::{Executor, Group, OUTSIDE};
 use super::pipe::{Manner, Mark, Pipe, Written};
 use super::random::Random;
@@ -32,6 +33,11 @@ pub struct Weather {
     /// Connections whose octets come in pieces of a few.
     pub tiny_pieces: u64,
     pub short_writes: u64,
+    /// Of a thousand UDP packets.
+    pub packet_lost: u64,
+    pub packet_twice: u64,
+    /// Packets in whose company one comes that nobody sent.
+    pub packet_forged: u64,
 }
 
 impl Weather {
@@ -45,6 +51,9 @@ impl Weather {
             tls_failed: 0,
             tiny_pieces: 100,
             short_writes: 100,
+            packet_lost: 0,
+            packet_twice: 0,
+            packet_forged: 0,
         }
     }
 }
@@ -59,15 +68,17 @@ pub enum Reach {
 }
 
 #[derive(Clone)]
-pub struct Network(Rc<Net>);
+pub struct Network(pub(super) Rc<Net>);
 
-struct Net {
-    executor: Executor,
-    random: Random,
-    weather: RefCell<Weather>,
+pub(super) struct Net {
+    pub(super) executor: Executor,
+    pub(super) random: Random,
+    pub(super) weather: RefCell<Weather>,
     listeners: RefCell<BTreeMap<SocketAddr, Rc<Backlog>>>,
     /// Addresses that are not simply there.
-    reach: RefCell<BTreeMap<SocketAddr, Reach>>,
+    pub(super) reach: RefCell<BTreeMap<SocketAddr, Reach>>,
+    /// Of UDP, see `datagram`.
+    pub(super) sockets: RefCell<BTreeMap<SocketAddr, Rc<Inbox>>>,
     links: RefCell<Vec<(Group, Weak<Link>)>>,
     next_port: Cell<u16>,
 }
@@ -101,6 +112,7 @@ impl Network {
             weather: RefCell::new(weather),
             listeners: RefCell::default(),
             reach: RefCell::default(),
+            sockets: RefCell::default(),
             links: RefCell::default(),
             next_port: Cell::new(1_024),
         }))
@@ -201,7 +213,7 @@ impl Network {
         SimStream { network: self.clone(), link, side, local, peer, tls: false }
     }
 
-    fn next_port(&self) -> u16 {
+    pub(super) fn next_port(&self) -> u16 {
         let port = self.0.next_port.get();
         self.0.next_port.set(port.checked_add(1).unwrap_or(1_024));
         port

@@ -104,6 +104,8 @@ impl Plan {
         let random = Random::new(seed).fork("plan");
         let share = |most: u64| if random.permille(500) { random.below(0..most + 1) } else { 0 };
         let latency_max = *random.pick(&[500, 5_000, 50_000, 300_000]);
+        // Not of the same line of draws: the plans of seeds that failed once stay as they were.
+        let packets = random.fork("packets");
         Plan {
             senders: random.below(1..7) as u32,
             mails_per_sender: random.below(1..*random.pick(&[5, 15, 40])) as u32,
@@ -123,6 +125,9 @@ impl Plan {
                 tls_failed: share(100),
                 tiny_pieces: share(300),
                 short_writes: share(500),
+                packet_lost: packets.below(0..200),
+                packet_twice: packets.below(0..200),
+                packet_forged: packets.below(0..200),
             },
             disk: DiskFaults {
                 sync_micros: 50..*random.pick(&[500, 5_000, 50_000]),

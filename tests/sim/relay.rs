@@ -18,6 +18,7 @@ use baton::accept::Admission;
 use baton::config::Config;
 use baton::limits::PAGE_ENTRIES_MAX;
 use baton::shard::operate::{Counts, Operation};
+use baton::shard::resolve::Names;
 use baton::shard::{Place, Shard, Snapshot};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -74,13 +75,14 @@ impl Relay {
             address,
         };
         let admission = Arc::new(Mutex::new(Admission::new(&config.limits)));
+        let names = Names::new(config.dns.servers.clone(), config.dns.cache_bytes_max);
         let count = machine.shards;
         let shard = |index: u16| {
             let world = SimWorld::new(parts.clone(), index, random.fork(&format!("shard {index}")));
             let recovered = disk.recover(|slot| u16::from(slot) % count == index);
             let place = Place { index, count };
-            let (config, admission) = (config.clone(), admission.clone());
-            Shard::new(world, config, place, admission, recovered.schedule, recovered.newest)
+            let (config, admission, names) = (config.clone(), admission.clone(), names.clone());
+            Shard::new(world, config, place, admission, names, recovered.schedule, recovered.newest)
         };
         let shards: Vec<_> = (0..count).map(shard).collect();
         shards.iter().for_each(Shard::start);

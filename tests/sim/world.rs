@@ -7,6 +7,7 @@
 
 use super::clock::Clock;
 use super::committer::Committer;
+use super::datagram::SimDatagram;
 use super::executor::{Executor, Group};
 use super::journal::{Entry, Journal};
 use super::network::{Network, SimStream};
@@ -89,6 +90,7 @@ impl SimWorld {
 
 impl World for SimWorld {
     type Stream = SimStream;
+    type Datagram = SimDatagram;
 
     fn moment(&self) -> Moment {
         self.0.executor.now()
@@ -118,6 +120,10 @@ impl World for SimWorld {
     async fn connect(&self, to: SocketAddr, source: Option<IpAddr>) -> io::Result<SimStream> {
         let from = source.unwrap_or(self.0.address);
         self.0.network.connect(self.0.group, from, to).await
+    }
+
+    async fn datagram(&self, to: SocketAddr) -> io::Result<SimDatagram> {
+        Ok(self.0.network.datagram(self.0.address, to))
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
