@@ -66,6 +66,8 @@ pub fn compose(
         // A header in UTF-8 is 8bit too (RFC 6531 3.1), whatever the parts are.
         body: if utf8 { BodyKind::EightBit } else { report.kind },
         utf8,
+        // What its sender hid from listeners must not come back in clear (RFC 8689 5).
+        require_tls: notice.envelope.require_tls,
         size: message.len() as u64,
         ..envelope(sender, reporter, id, now)
     };
@@ -88,6 +90,7 @@ fn envelope(sender: &Address, reporter: &Reporter<'_>, id: MessageId, now: Stamp
         recipients: vec![recipient],
         body: BodyKind::SevenBit,
         utf8: false,
+        require_tls: false,
         ret: None,
         envid: None,
         origin: Origin {
@@ -196,6 +199,7 @@ mod tests {
                 recipients: vec![recipient("joe@b.test", Notify::Unspecified)],
                 body: BodyKind::SevenBit,
                 utf8: false,
+                require_tls: false,
                 ret: None,
                 envid: None,
                 origin: Origin {
