@@ -2,17 +2,22 @@
 are the sender, the options of MAIL, then the recipients, and NNNNNN.tls, which says how the
 connection was encrypted. Prints its port, and serves until it is killed.
 
-servers.py FOLDER [PEM [old]]: with a file of certificate and key it offers STARTTLS; `old` makes
-every handshake fail, for want of a version that others still speak.
+servers.py FOLDER [PEM [old|1.2]]: with a file of certificate and key it offers STARTTLS; `old`
+makes every handshake fail, for want of a version that others still speak, `1.2` speaks TLS 1.2.
 """
 
 import asyncio
+import logging
 import pathlib
 import ssl
 import sys
+import warnings
 
 from aiosmtpd.smtp import SMTP
 
+# A handshake that fails is what some tests want.
+logging.disable(logging.CRITICAL)
+warnings.simplefilter("ignore", DeprecationWarning)
 folder = pathlib.Path(sys.argv[1])
 
 
@@ -24,6 +29,8 @@ def certificate():
     if sys.argv[3:] == ["old"]:
         context.minimum_version = ssl.TLSVersion.TLSv1
         context.maximum_version = ssl.TLSVersion.TLSv1_1
+    if sys.argv[3:] == ["1.2"]:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 

@@ -6,7 +6,7 @@
 
 use crate::process::{
     Aiosmtpd, Folder, Postfix, Relay, Settings, Sink, Talk, body_with_everything, eventually,
-    succeed,
+    program, succeed,
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
@@ -86,6 +86,48 @@ fn assert_delivered(certificate_for: &str, route: &str, trusts: bool, verified: 
     assert_eq!(server.tls(), ["TLSv1.3 new", "TLSv1.3 resumed", "TLSv1.3 resumed"]);
     for (_, content) in server.kept() {
         assert!(content.ends_with("Subject: tls\r\n\r\nhello\r\n"), "{content}");
+    }
+}
+
+#[test]
+fn tls_1_2_is_verified_and_resumed_as_well() {
+    let (folder, authority) = (Folder::new("tls-1.2"), Authority::new());
+    let pem = folder.write("server.pem", authority.certify(NAME));
+    let server = Aiosmtpd::start(&folder, &[pem.to_str().unwrap(), "1.2"]);
+    for (route, verified) in [("opportunistic", true), ("verify", true), ("require", true)] {
+        let own = Folder::new("tls-1.2-relay");
+        let route = format!("tls = \"{route}\"\ntls_name = \"mx.test\"");
+        let settings = settings(server.address(), &route, &trust(&folder, &authority));
+        for tls in deliver(&Relay::start(&own, &settings), 2) {
+            assert_eq!((&tls["version"], &tls["verified"]), (&json!("TLSv1.2"), &json!(verified)));
+        }
+    }
+    assert_eq!(server.tls(), ["TLSv1.2 new", "TLSv1.2 resumed"].repeat(3));
+}
+
+/// X.509 version 1, which rustls does not read: good enough to be safe from listeners, and never
+/// verified, also when it is the very certificate that is trusted.
+#[test]
+fn a_certificate_that_cannot_be_read_still_encrypts() {
+    let folder = Folder::new("x509-v1");
+    let [key, request, certificate] =
+        ["key.pem", "request.pem", "certificate.pem"].map(|name| folder.path(name));
+    let openssl = || Command::new(program("openssl", "openssl"));
+    let mut ask = openssl();
+    ask.args(["req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=mx.test", "-keyout"]);
+    succeed(ask.arg(&key).arg("-out").arg(&request));
+    let mut sign = openssl();
+    sign.args(["x509", "-req", "-days", "2", "-in"]).arg(&request).arg("-signkey").arg(&key);
+    succeed(sign.arg("-out").arg(&certificate));
+    let shown = succeed(openssl().args(["x509", "-noout", "-text", "-in"]).arg(&certificate));
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("Version: 1 "), "{shown:?}");
+    let both = [&key, &certificate].map(|path| fs::read_to_string(path).unwrap()).concat();
+    let pem = folder.write("server.pem", both);
+    let server = Aiosmtpd::start(&folder, &[pem.to_str().unwrap()]);
+    for route in ["tls = \"require\"", "tls = \"opportunistic\"\ntls_name = \"mx.test\""] {
+        let own = Folder::new("x509-v1-relay");
+        let relay = Relay::start(&own, &settings(server.address(), route, ""));
+        assert_secured(&deliver(&relay, 1), false);
     }
 }
 

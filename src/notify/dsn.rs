@@ -299,6 +299,18 @@ mod tests {
     }
 
     #[test]
+    fn what_must_travel_under_tls_does_not_come_back_otherwise() {
+        let mut case = Case::new();
+        case.envelope.ret = Some(Return::Full);
+        for require_tls in [false, true] {
+            case.envelope.require_tls = require_tls;
+            let notice = case.compose().expect("somebody wants to know");
+            assert_eq!(notice.envelope.require_tls, require_tls);
+            assert_eq!(case.text().contains("body text"), !require_tls);
+        }
+    }
+
+    #[test]
     fn the_whole_message_goes_back_only_when_asked_for_and_possible() {
         let returned = |case: &Case| match case.text() {
             text if text.contains("Content-Type: message/rfc822\r\n") => "message",

@@ -9,6 +9,8 @@
 //!
 //! TLS 1.2 and 1.3 with rustls' defaults over ring. Sessions are remembered for all shards, apart
 //! for each trust: one that was agreed on under `Any` must not be resumed under `Verified`.
+//! A session that is resumed under `Verified` was verified when it began, a week ago at most
+//! (RFC 8446 4.6.1).
 //! Never shows a certificate of ours, and never reads the roots again after the start.
 //!
 //! RFC 5280 (chains), RFC 9525 (names), RFC 6066 3 (SNI), RFC 8446 2.2 (resumption).

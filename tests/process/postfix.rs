@@ -96,10 +96,9 @@ impl Postfix {
     /// Until the queue manager has forgotten all messages.
     pub fn await_empty_queue(&self) {
         let waiting = ["incoming", "active", "deferred", "maildrop"];
-        let is_empty = |name: &&str| !holds_files(&self.folder.join("queue").join(name));
-        eventually("an empty queue of Postfix", || {
-            waiting.iter().all(|n| is_empty(n)).then_some(())
-        });
+        let is_empty = |name: &str| !holds_files(&self.folder.join("queue").join(name));
+        let all = || waiting.into_iter().all(is_empty).then_some(());
+        eventually("an empty queue of Postfix", all);
     }
 }
 

@@ -345,7 +345,7 @@ impl Stream for SimStream {
 
     fn tls(&self) -> Option<TlsSession> {
         let cipher = "none at all".into();
-        self.tls.then(|| TlsSession { version: "TLSv1.3", cipher, verified: false })
+        self.tls.then_some(TlsSession { version: "TLSv1.3", cipher, verified: false })
     }
 
     fn local(&self) -> SocketAddr {

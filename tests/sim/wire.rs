@@ -128,6 +128,16 @@ impl Wire {
         Ok(Wire::new(executor, stream, patience))
     }
 
+    /// The server's side of it.
+    pub async fn accept_tls(self) -> Result<Wire, Gone> {
+        if !self.input.is_empty() {
+            return Err(Gone);
+        }
+        let Wire { executor, stream, patience, .. } = self;
+        let stream = executor.within(patience, stream.accept_tls(0)).await.ok_or(Gone)??;
+        Ok(Wire::new(executor, stream, patience))
+    }
+
     async fn more(&mut self) -> Result<(), Gone> {
         let mut piece = [0; 4_096];
         let stream = &mut self.stream;
