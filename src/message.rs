@@ -320,8 +320,8 @@ pub struct Envelope {
     pub body: BodyKind,
     /// Whether SMTPUTF8 was on MAIL: then headers may hold UTF-8 and a next hop must offer it.
     pub utf8: bool,
-    /// Whether REQUIRETLS was on MAIL: then it travels only under TLS, to hosts whose certificate is
-    /// verified and that promise the same (RFC 8689).
+    /// Whether REQUIRETLS was on MAIL: then it travels only under TLS, to hosts whose certificate
+    /// is verified and that promise the same (RFC 8689).
     pub require_tls: bool,
     pub ret: Option<Return>,
     /// ENVID as it came, in xtext.

@@ -10,6 +10,7 @@ use crate::process::{
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
@@ -54,13 +55,17 @@ fn trust(folder: &Folder, authority: &Authority) -> String {
     format!("trust_file = \"{}\"", path.display())
 }
 
+fn await_told(relay: &Relay<'_>, deliveries: usize) {
+    let told = || (relay.count_events("recipient-delivered") == deliveries).then_some(());
+    eventually("the delivery in the log", told);
+}
+
 /// Sends messages one after the other, each when the one before was delivered, and gives what
 /// the log says of the encryption of each.
 fn deliver(relay: &Relay<'_>, count: usize) -> Vec<Value> {
     for number in 1..=count {
         Talk::open(relay.address()).mail("a@x.test", "b@y.test", "tls");
-        let told = || (relay.count_events("recipient-delivered") == number).then_some(());
-        eventually("the delivery in the log", told);
+        await_told(relay, number);
     }
     relay.events("recipient-delivered").into_iter().map(|event| event["tls"].clone()).collect()
 }
@@ -82,11 +87,35 @@ fn assert_delivered(certificate_for: &str, route: &str, trusts: bool, verified: 
     let delivery = if trusts { trust(&folder, &authority) } else { String::new() };
     let relay = Relay::start(&folder, &settings(server.address(), route, &delivery));
     assert_secured(&deliver(&relay, 3), verified);
+    // A name is told to the server, an address is not (RFC 6066 3).
+    let quoted = route.split_once("tls_name = ").map(|(_, name)| name.trim_matches('"'));
+    let name = quoted.unwrap_or("None");
+    let (new, resumed) = (format!("TLSv1.3 new {name}"), format!("TLSv1.3 resumed {name}"));
     // A second connection spares both sides the signatures.
-    assert_eq!(server.tls(), ["TLSv1.3 new", "TLSv1.3 resumed", "TLSv1.3 resumed"]);
+    assert_eq!(server.tls(), [new, resumed.clone(), resumed]);
     for (_, content) in server.kept() {
         assert!(content.ends_with("Subject: tls\r\n\r\nhello\r\n"), "{content}");
     }
+}
+
+#[test]
+fn a_session_is_resumed_whichever_shard_connects() {
+    let (folder, authority) = (Folder::new("shards"), Authority::new());
+    let pem = folder.write("server.pem", authority.certify(NAME));
+    let server = Aiosmtpd::start(&folder, &[pem.to_str().unwrap()]);
+    let settings = settings(server.address(), "tls = \"require\"", "");
+    let relay = Relay::start(&folder, &Settings { shards: 2, ..settings });
+    // Connections that are open at the same time are spread evenly.
+    let mut talks = [Talk::open(relay.address()), Talk::open(relay.address())];
+    for number in 1..=4 {
+        talks[number % 2].mail("a@x.test", "b@y.test", "tls");
+        await_told(&relay, number);
+    }
+    let told = relay.events("recipient-delivered");
+    let shards: HashSet<String> = told.iter().map(|event| event["shard"].to_string()).collect();
+    assert_eq!(shards.len(), 2, "{told:?}");
+    let new = server.tls().into_iter().filter(|tls| tls.contains("new"));
+    assert_eq!(new.count(), 1);
 }
 
 #[test]
@@ -102,7 +131,7 @@ fn tls_1_2_is_verified_and_resumed_as_well() {
             assert_eq!((&tls["version"], &tls["verified"]), (&json!("TLSv1.2"), &json!(verified)));
         }
     }
-    assert_eq!(server.tls(), ["TLSv1.2 new", "TLSv1.2 resumed"].repeat(3));
+    assert_eq!(server.tls(), ["TLSv1.2 new mx.test", "TLSv1.2 resumed mx.test"].repeat(3));
 }
 
 /// X.509 version 1, which rustls does not read: good enough to be safe from listeners, and never
@@ -216,10 +245,20 @@ fn require_waits_for_a_server_that_fails_at_it() {
 }
 
 #[test]
-fn opportunistic_goes_in_clear_where_tls_is_broken_and_remembers() {
+fn opportunistic_goes_in_clear_where_the_handshake_fails_and_remembers() {
+    assert_goes_in_clear("old");
+}
+
+#[test]
+fn opportunistic_goes_in_clear_where_tls_fails_behind_the_handshake_and_remembers() {
+    assert_goes_in_clear("picky");
+}
+
+#[track_caller]
+fn assert_goes_in_clear(server_is: &str) {
     let (folder, authority) = (Folder::new("broken-tls"), Authority::new());
     let pem = folder.write("server.pem", authority.certify(NAME));
-    let server = Aiosmtpd::start(&folder, &[pem.to_str().unwrap(), "old"]);
+    let server = Aiosmtpd::start(&folder, &[pem.to_str().unwrap(), server_is]);
     let relay = Relay::start(&folder, &settings(server.address(), "tls = \"opportunistic\"", ""));
     assert_eq!(deliver(&relay, 3), [Value::Null, Value::Null, Value::Null]);
     assert_eq!(server.tls(), ["clear"; 3]);

@@ -158,8 +158,8 @@ section! {
             Period { default: seconds(5), min: seconds(0), max: minutes(5) },
             "saves most handshakes; receivers resent connections that sit idle", Applies;
 
-        /// The authorities whose certificates are trusted, PEM. Without verification in a route they
-        /// decide only what the log says.
+        /// The authorities whose certificates are trusted, PEM. Where no route verifies, they decide
+        /// only what the log says.
         trust_file: Option<PathBuf> =
             Maybe { form: PATH, absent: "/etc/ssl/certs/ca-certificates.crt, if it is there" },
             "the machine's own are there already", Restart;

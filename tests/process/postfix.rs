@@ -1,4 +1,4 @@
-//! Debian's Postfix with configuration, queue and data of its own, beside any that the machine runs.
+//! Debian's Postfix with configuration, queue and data of its own, beside one that the machine runs.
 //!
 //! Its daemons run as the user `postfix`, so the folder is one that everybody can reach, and only
 //! root can start it. The master process is ended with a SIGTERM, on which it ends its daemons.

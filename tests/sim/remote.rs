@@ -185,6 +185,10 @@ impl Session {
             return Ok(false);
         }
         self.wire.say("220 2.0.0 go on").await?;
+        if self.server.rolls(self.manners.slow) {
+            // Longer than the relay waits for a handshake, or not.
+            self.server.executor.sleep(self.server.random.millis(1..120_000)).await;
+        }
         Ok(true)
     }
 

@@ -13,7 +13,8 @@
 //! | `dots.rs` | the body under DATA |
 //! | `outcome.rs` | what a reply means, and for whom: the table of verdicts and scopes |
 //!
-//! RFC 5321 (client's side), 1870, 2920, 3030, 3207, 3461, 6152, 6531, 8689; cited where each rule is.
+//! RFC 5321 (client's side), 1870, 2920, 3030, 3207, 3461, 6152, 6531, 8689; cited where each rule
+//! is.
 
 mod dots;
 mod features;

@@ -304,7 +304,13 @@ impl ClientSession {
             Phase::Busy(transaction) => transaction.fate(),
             _ => Fate::Undelivered,
         };
-        self.hang_up(outcome::lost(self.stage(), how, fate));
+        let stage = match self.phase {
+            // In TLS 1.3 a server's objections come after our end of the handshake: TLS that does
+            // not last to the first reply has failed.
+            Phase::Ehlo if self.is_secured() => Stage::StartTls,
+            _ => self.stage(),
+        };
+        self.hang_up(outcome::lost(stage, how, fate));
     }
 
     /// What is to be done next. Takes replies off the front of `input`, all of it before it

@@ -1,8 +1,8 @@
 //! The words between a session and the driver that owns its socket.
 //!
-//! [`Delivery`] and [`TlsPolicy`] go in, [`Step`] comes out, [`Lost`] and [`Trust`] report what only
-//! a driver can see, and [`Wait`] says how long to be patient. Plain values; the conversation itself
-//! is `session.rs`.
+//! [`Delivery`] and [`TlsPolicy`] go in, [`Step`] comes out, [`Lost`] and [`Trust`] report what
+//! only a driver can see, and [`Wait`] says how long to be patient. Plain values; the conversation
+//! itself is `session.rs`.
 //!
 //! RFC 5321 4.5.3.2 (timeouts), RFC 3207 4 (STARTTLS).
 
