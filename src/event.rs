@@ -9,7 +9,9 @@
 //! hold, a line stays one line of valid JSON without control characters (RFC 8259 7).
 //! Metric labels are closed enums, so no peer can add a time series.
 
-use crate::message::{Address, CommitError, MessageId, ReversePath, Scope, SenderId, Stage};
+use crate::message::{
+    Address, CommitError, MessageId, ReversePath, Scope, SenderId, Stage, TlsSession,
+};
 use crate::time::Stamp;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -351,6 +353,8 @@ events! {
         recipient: Address,
         sender_id: SenderId,
         remote: SocketAddr,
+        /// How the connection was encrypted; null when it was not.
+        tls: Option<TlsSession>,
         /// The next hop's words, verbatim.
         reply: Box<str>,
         attempts: u16,
@@ -414,6 +418,12 @@ events! {
         sender_id: Box<str>,
     }
 
+    /// A host offered STARTTLS and failed at it; mail goes to it in clear for a while, because its
+    /// route does not demand TLS.
+    HandshakeFailed = "handshake-failed" Warn {
+        remote: SocketAddr,
+        cause: Box<str>,
+    }
     /// A site or session failed so that its lane waits.
     LaneStalled = "lane-stalled" Warn {
         lane: Box<str>,
@@ -594,10 +604,10 @@ macro_rules! quoted_fields {
 
 quoted_fields! { MessageId IpAddr SocketAddr Stamp }
 
-impl Field for Option<MessageId> {
+impl<T: Field> Field for Option<T> {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Some(id) => id.write(out),
+            Some(value) => value.write(out),
             None => out.extend_from_slice(b"null"),
         }
     }
@@ -631,6 +641,15 @@ impl Field for Delays {
         let Delays { before_queue, queued, connect, transmit } = self;
         write_shown!(out, "{{\"before_queue\":{before_queue},\"queued\":{queued},");
         write_shown!(out, "\"connect\":{connect},\"transmit\":{transmit}}}");
+    }
+}
+
+impl Field for TlsSession {
+    fn write(&self, out: &mut Vec<u8>) {
+        let TlsSession { version, cipher, verified } = self;
+        write_shown!(out, "{{\"version\":\"{version}\",\"cipher\":");
+        cipher.write(out);
+        write_shown!(out, ",\"verified\":{verified}}}");
     }
 }
 
@@ -678,6 +697,7 @@ mod tests {
             Event::MessageRejected { stage: RejectStage::Rcpt, tag: RejectTag::NotAllowed,
                 peer: ip, account: t(), sender: t(), reply: t() },
             Event::RecipientDelivered { id, recipient: to(), sender_id: who(), remote: peer,
+                tls: Some(TlsSession { version: "TLSv1.3", cipher: t(), verified: false }),
                 reply: t(), attempts, delays },
             Event::RecipientDeferred { id, recipient: to(), sender_id: who(), scope, stage,
                 cause: t(), attempts, next: Stamp::from_millis(7) },
@@ -687,6 +707,7 @@ mod tests {
             Event::QueueChanged { action: QueueAction::Drop, domain: t(), sender: t(),
                 message: Some(id), entries: 1, under_way: 2, damaged: 3, millis: 4 },
             Event::EntryDropped { id, domain: t(), recipients: 2, sender_id: t() },
+            Event::HandshakeFailed { remote: peer, cause: t() },
             Event::LaneStalled { lane: t(), cause: t(), millis: 60_000 },
             Event::LaneResumed { lane: t() },
             Event::CommitFailed { error: CommitError::Poisoned, words: t() },
@@ -734,6 +755,11 @@ mod tests {
             recipient: Address::from_checked("joe@x.test", 3),
             sender_id: SenderId::new("acme", "x-authuser", "joe"),
             remote: "192.0.2.1:25".parse().unwrap(),
+            tls: Some(TlsSession {
+                version: "TLSv1.3",
+                cipher: "TLS_AES_256_GCM_SHA384".into(),
+                verified: true,
+            }),
             reply: "250 2.0.0 \"ok\"".into(),
             attempts: 1,
             delays: Delays { before_queue: 4, queued: 2, connect: 30, transmit: 12 },
@@ -742,6 +768,7 @@ mod tests {
             r#"{"time":"2025-11-23T12:13:20.123Z","level":"info","event":"recipient-delivered","#,
             r#""shard":0,"id":"14d2pf2dbsqqg","recipient":"joe@x.test","#,
             r#""sender_id":"acme|x-authuser|joe","remote":"192.0.2.1:25","#,
+            r#""tls":{"version":"TLSv1.3","cipher":"TLS_AES_256_GCM_SHA384","verified":true},"#,
             r#""reply":"250 2.0.0 \"ok\"","attempts":1,"#,
             r#""delays":{"before_queue":4,"queued":2,"connect":30,"transmit":12}}"#,
         ];

@@ -320,12 +320,26 @@ pub struct Envelope {
     pub body: BodyKind,
     /// Whether SMTPUTF8 was on MAIL: then headers may hold UTF-8 and a next hop must offer it.
     pub utf8: bool,
+    /// Whether REQUIRETLS was on MAIL: then it travels only under TLS, to hosts whose certificate
+    /// is verified and that promise the same (RFC 8689).
+    pub require_tls: bool,
     pub ret: Option<Return>,
     /// ENVID as it came, in xtext.
     pub envid: Option<Box<str>>,
     pub origin: Origin,
     /// Octets of the message as it is sent on, our Received field included.
     pub size: u64,
+}
+
+/// What a TLS handshake agreed on, for headers and events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSession {
+    /// `TLSv1.3` or `TLSv1.2`.
+    pub version: &'static str,
+    pub cipher: Box<str>,
+    /// Whether the other side's certificate has a chain that we trust and the name that was asked
+    /// for. Always false on the server's side, which asks for none.
+    pub verified: bool,
 }
 
 /// An enhanced status code `class.subject.detail` (RFC 3463).

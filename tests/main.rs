@@ -21,6 +21,7 @@ mod reload;
 mod runtime;
 mod servers;
 mod sim;
+mod starttls;
 mod store;
 mod syncs;
 mod wire;

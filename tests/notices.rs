@@ -43,6 +43,7 @@ fn envelope(sender: &str) -> Envelope {
         recipients: Vec::new(),
         body: BodyKind::EightBit,
         utf8: false,
+        require_tls: false,
         ret: None,
         envid: None,
         origin: Origin {

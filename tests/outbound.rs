@@ -10,7 +10,7 @@ mod model;
 mod script;
 
 use baton::message::{Outcome, Scope, Verdict};
-use baton::smtp::client::{ClientSession, Delivery, Lost, Step, Wait};
+use baton::smtp::client::{ClientSession, Delivery, Features, Lost, Step, TlsPolicy, Trust, Wait};
 use proptest::prelude::*;
 use script::{ClientSays, Dialogue, Event, Exchange, Expected, Message, Turn};
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
 const HELO: &str = "relay.test";
-const DIALOGUES_MIN: usize = 105;
+const DIALOGUES_MIN: usize = 133;
 const RANDOM_SPLITS: u64 = 8;
 /// More steps than any dialogue takes: a session that goes round in circles fails here.
 const STEPS_MAX: usize = 100_000;
@@ -67,7 +67,7 @@ fn play_all(dialogue: &Dialogue, seed: u64) -> Result<(), String> {
 
 fn play(dialogue: &Dialogue, split: Split) -> Result<(), String> {
     let mut stage = Play {
-        session: ClientSession::new(HELO),
+        session: ClientSession::new(HELO, dialogue.policy),
         sent: Vec::new(),
         underway: VecDeque::new(),
         split,
@@ -100,6 +100,7 @@ struct Play {
 /// What a step asks of the player, with nothing borrowed.
 enum Ask {
     Read(Wait),
+    StartTls,
     Ready,
     Over,
 }
@@ -116,6 +117,7 @@ impl Play {
             match ask {
                 None => {}
                 Some(Ask::Read(wait)) => self.remote(&mut turns, wait, &mut left_over)?,
+                Some(Ask::StartTls) => self.handshake(&mut turns)?,
                 Some(Ask::Ready) if !self.underway.is_empty() => left_over = self.arrived(),
                 Some(Ask::Ready) => match (message.take(), turns.front()) {
                     (Some(message), _) => self.begin(message),
@@ -168,6 +170,10 @@ impl Play {
             Step::Read(wait) => {
                 assert_eq!(remaining, 0, "all is taken before more is asked for");
                 Some(Ask::Read(wait))
+            }
+            Step::StartTls => {
+                assert_eq!(remaining, 0, "nothing that came in clear is left for TLS");
+                Some(Ask::StartTls)
             }
             Step::Ready => Some(Ask::Ready),
             Step::Done(outcomes) => {
@@ -279,6 +285,33 @@ impl Play {
         Ok(())
     }
 
+    /// What is still under way is the other side's part of the handshake, and breaks it.
+    fn handshake(&mut self, turns: &mut VecDeque<&(usize, Turn)>) -> Result<(), String> {
+        assert!(self.sent.is_empty(), "baton says nothing behind STARTTLS");
+        while let Some((_, Turn::Server(words))) = turns.front().copied() {
+            self.underway.extend(words);
+            turns.pop_front();
+        }
+        if !self.underway.is_empty() {
+            self.underway.clear();
+            self.session.unsecured("received corrupt message");
+            return Ok(());
+        }
+        match turns.pop_front() {
+            Some((_, Turn::Event(Event::Tls(Some(trust))))) => self.session.secured(*trust),
+            Some((_, Turn::Event(Event::Tls(None)))) => self.session.unsecured("no common cipher"),
+            Some((_, Turn::Event(Event::Close))) => self.session.lost(&Lost::Closed),
+            Some((at, Turn::Event(Event::TimeOut(wait)))) if wait != "handshake" => {
+                return Err(format!("line {at}: baton waits for the handshake"));
+            }
+            Some((_, Turn::Event(Event::TimeOut(_)))) => self.session.lost(&Lost::TimedOut),
+            turn => return Err(format!("baton starts TLS, the script wants {turn:?}")),
+        }
+        let secured = self.session.is_secured();
+        assert!(!secured || *self.session.features() == Features::default(), "all is forgotten");
+        Ok(())
+    }
+
     /// The next octets of those under way.
     fn arrived(&mut self) -> Vec<u8> {
         let count = match &mut self.split {
@@ -344,6 +377,7 @@ fn random(state: &mut u64) -> u64 {
 fn noise() -> impl Strategy<Value = Vec<u8>> {
     let shaped = prop::sample::select(vec![
         "220 hi\r\n",
+        "250-x\r\n250 STARTTLS\r\n",
         "250 ok\r\n",
         "250-PIPELINING\r\n250 CHUNKING\r\n",
         "250-x\r\n250 SIZE 10\r\n",
@@ -368,13 +402,19 @@ proptest! {
         words in noise(),
         chunk in 1usize..40,
         deaf in any::<bool>(),
+        policy in prop::sample::select(vec![
+            TlsPolicy::Never,
+            TlsPolicy::WhenOffered,
+            TlsPolicy::Always,
+        ]),
+        handshakes in any::<bool>(),
     ) {
         let text = "> to=ann@b.test\n> to=bob@b.test\n> to=cat@b.test\n";
         let dialogue = script::parse(text).expect("the message is well formed");
         let message = dialogue.exchanges[0].message.as_ref().expect("there is a message");
         let Message { envelope, body } = message;
         let delivery = Delivery { envelope, recipients: &[2, 0, 1], body };
-        let mut session = ClientSession::new(HELO);
+        let mut session = ClientSession::new(HELO, policy);
         let mut words = words.chunks(chunk);
         let (mut input, mut under_way): (&[u8], bool) = (&[], false);
         let (mut begun, mut broken) = (0, false);
@@ -389,9 +429,18 @@ proptest! {
                     Some(more) => input = more,
                     None => session.lost(&Lost::Closed),
                 },
+                Step::StartTls => {
+                    prop_assert!(policy != TlsPolicy::Never && !session.is_secured());
+                    prop_assert!(input.is_empty(), "what came in clear is not for TLS");
+                    match handshakes {
+                        true => session.secured(Trust::Unverified),
+                        false => session.unsecured("no"),
+                    }
+                }
                 Step::Ready if begun == 5 => session.quit(),
                 Step::Ready => {
                     prop_assert!(session.is_open(), "ready is open");
+                    prop_assert!(policy != TlsPolicy::Always || session.is_secured());
                     session.begin(&delivery);
                     under_way = true;
                     begun += 1;

@@ -48,6 +48,7 @@ fn minimal() -> Envelope {
         recipients: vec![recipient("c@d.test", Notify::Unspecified, None)],
         body: BodyKind::SevenBit,
         utf8: false,
+        require_tls: false,
         ret: None,
         envid: None,
         origin: Origin {
@@ -141,7 +142,16 @@ fn reply(code: u16, status: Option<StatusCode>, text: &str) -> Option<Cause> {
     Some(Cause::Reply(RemoteReply { code, status, text: text.into() }))
 }
 
+/// Of the version that is written now.
 fn envelopes() -> Vec<(&'static str, Envelope)> {
+    vec![
+        ("envelope-v2-plain.hex", Envelope { require_tls: false, ..full() }),
+        ("envelope-v2-requires-tls.hex", Envelope { require_tls: true, ..minimal() }),
+    ]
+}
+
+/// Of versions that are still read.
+fn older_envelopes() -> Vec<(&'static str, Envelope)> {
     vec![
         ("envelope-v1-minimal.hex", minimal()),
         ("envelope-v1-full.hex", full()),
@@ -182,6 +192,9 @@ fn envelopes_have_the_bytes_of_their_version() {
         assert_eq!(decode_envelope(ID, &bytes).as_ref(), Ok(&envelope), "{name}");
         assert_eq!(encode_envelope(&envelope), bytes, "{name}");
     }
+    for (name, envelope) in older_envelopes() {
+        assert_eq!(decode_envelope(ID, &golden(name)).as_ref(), Ok(&envelope), "{name}");
+    }
 }
 
 #[test]
@@ -212,7 +225,8 @@ fn every_golden_record_is_read() {
     let envelopes = envelopes().into_iter().map(|(name, _)| name.to_owned());
     let dues = dues().into_iter().map(|(name, _)| name);
     let old = cases().into_iter().map(|(name, _)| format!("due-v1-{name}"));
-    let known: Vec<String> = envelopes.chain(dues).chain(old).collect();
+    let older = older_envelopes().into_iter().map(|(name, _)| name.to_owned());
+    let known: Vec<String> = envelopes.chain(older).chain(dues).chain(old).collect();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     for file in std::fs::read_dir(folder).unwrap() {
         let name = file.unwrap().file_name().into_string().unwrap();
@@ -223,7 +237,7 @@ fn every_golden_record_is_read() {
 
 #[test]
 fn a_cut_record_is_bad_and_never_a_panic() {
-    for (name, _) in envelopes() {
+    for (name, _) in envelopes().into_iter().chain(older_envelopes()) {
         let bytes = golden(name);
         for len in 0..bytes.len() {
             assert!(decode_envelope(ID, &bytes[..len]).is_err(), "{name} cut to {len}");
@@ -252,7 +266,8 @@ fn any_one_octet_may_be_wrong_without_a_panic() {
             })
         })
     };
-    for bytes in envelopes().into_iter().flat_map(|(name, _)| damaged(name)) {
+    let all = envelopes().into_iter().chain(older_envelopes());
+    for bytes in all.flat_map(|(name, _)| damaged(name)) {
         if let Ok(envelope) = decode_envelope(ID, &bytes) {
             assert_eq!(decode_envelope(ID, &encode_envelope(&envelope)), Ok(envelope));
         }
@@ -266,8 +281,8 @@ fn any_one_octet_may_be_wrong_without_a_panic() {
 
 #[test]
 fn a_newer_version_is_named_as_the_reason() {
-    let mut bytes = golden("envelope-v1-minimal.hex");
-    bytes[0] = 2;
+    let mut bytes = golden("envelope-v2-plain.hex");
+    bytes[0] = 3;
     let bad = decode_envelope(ID, &bytes).unwrap_err();
     assert!(bad.to_string().contains("newer baton"), "{bad}");
 }
@@ -313,10 +328,11 @@ fn any_envelope() -> impl Strategy<Value = Envelope> {
         3 => any_address().prop_map(ReversePath::Mailbox),
     ];
     let ret = prop_oneof![Just(None), Just(Some(Return::Full)), Just(Some(Return::Headers))];
-    let numbers = (any::<u64>(), any::<u64>(), any::<bool>(), any::<bool>());
+    let numbers = (any::<u64>(), any::<u64>(), any::<bool>(), any::<bool>(), any::<bool>());
     let texts = ("\\PC{0,40}", option::of("\\PC{0,30}"));
     (sender, ret, numbers, texts, any_origin(), vec(any_recipient(), 1..20)).prop_map(
-        |(sender, ret, (received, size, eight, utf8), (sender_id, envid), origin, recipients)| {
+        |(sender, ret, numbers, (sender_id, envid), origin, recipients)| {
+            let (received, size, eight, utf8, require_tls) = numbers;
             Envelope {
                 id: ID,
                 received: Stamp::from_millis(received),
@@ -325,6 +341,7 @@ fn any_envelope() -> impl Strategy<Value = Envelope> {
                 recipients,
                 body: if eight { BodyKind::EightBit } else { BodyKind::SevenBit },
                 utf8,
+                require_tls,
                 ret,
                 envid: envid.map(Box::from),
                 origin,

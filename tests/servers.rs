@@ -5,8 +5,8 @@
 //! offers. Each case sends the same texts.
 
 use crate::process::{
-    Child, Ear, Folder, Relay, Settings, Sink, Talk, body_with_everything, eventually, program,
-    succeed,
+    Aiosmtpd, Child, Ear, Folder, Relay, Settings, Sink, Talk, body_with_everything, eventually,
+    program, succeed,
 };
 use std::fs;
 use std::net::SocketAddr;
@@ -102,20 +102,9 @@ fn smtp_sink_gets_it_without_esmtp() {
 
 #[test]
 fn aiosmtpd_gets_it_with_its_names() {
-    // Debian's own interpreter: another one does not see Debian's libraries.
-    let python = Path::new("/usr/bin/python3");
-    assert!(python.is_file(), "this test needs the Debian package `python3`");
-    let probe = Command::new(python).args(["-c", "import aiosmtpd"]).output().unwrap();
-    assert!(probe.status.success(), "this test needs the Debian package `python3-aiosmtpd`");
     let folder = Folder::new("aiosmtpd");
-    let kept = folder.path("kept");
-    fs::create_dir_all(&kept).unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers.py");
-    let mut command = Command::new(python);
-    command.args(["-X", "utf8", script]).arg(&kept).stdin(Stdio::null());
-    let mut server = Child::start(&mut command, Ear::Output);
-    let port = server.line_after("listening ").expect("a port").parse().unwrap();
-    let relay = Relay::start(&folder, &Settings::to(SocketAddr::from(([127, 0, 0, 1], port))));
+    let server = Aiosmtpd::start(&folder, &[]);
+    let relay = Relay::start(&folder, &Settings::to(server.address()));
 
     let sent = text("aiosmtpd");
     feed(&relay, &recipients(), &sent);
@@ -126,12 +115,7 @@ fn aiosmtpd_gets_it_with_its_names() {
     talk.say("Subject: \u{20ac}\r\n\r\n\u{1f980}\r\n.", "250 2.0.0 queued");
     relay.await_empty_queue();
     let mut plain = 0;
-    for file in fs::read_dir(&kept).unwrap().flatten().map(|file| file.path()) {
-        if file.extension().is_some_and(|ending| ending == "env") {
-            continue;
-        }
-        let envelope = fs::read_to_string(file.with_extension("env")).unwrap();
-        let content = fs::read_to_string(&file).unwrap();
+    for (envelope, content) in server.kept() {
         let (_, got) = content.split_once("+0000\r\n").expect("our own field");
         if envelope.starts_with("a@x.test\n") {
             assert_eq!(got, sent);

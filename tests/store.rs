@@ -159,6 +159,7 @@ fn envelope(id: MessageId, domains: &[&str]) -> Envelope {
         recipients: domains.iter().map(recipient).collect(),
         body: BodyKind::SevenBit,
         utf8: false,
+        require_tls: false,
         ret: None,
         envid: None,
         origin: Origin {

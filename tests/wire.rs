@@ -224,7 +224,7 @@ fn constructors_put_the_codes_where_they_belong() {
 
 #[test]
 fn mail_and_rcpt_are_understood_field_by_field() {
-    let line = b"MAIL FROM:<a@b> SIZE=7 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=q AUTH=<>";
+    let line = b"MAIL FROM:<a@b> SIZE=7 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=q AUTH=<> REQUIRETLS";
     let Ok(Command::Mail(mail)) = command::parse(line) else { panic!("it is well formed") };
     let expected = MailFrom {
         sender: ReversePath::Mailbox(parse_mailbox(b"a@b").unwrap()),
@@ -234,6 +234,7 @@ fn mail_and_rcpt_are_understood_field_by_field() {
         ret: Some(Return::Headers),
         envid: Some("q".into()),
         auth: true,
+        require_tls: true,
         esmtp: true,
     };
     assert_eq!(mail, expected);
@@ -329,12 +330,13 @@ fn mail_from() -> impl Strategy<Value = MailFrom> {
     let ret = proptest::option::of(prop_oneof![Just(Return::Full), Just(Return::Headers)]);
     let envid = proptest::option::of("([!-*,-<>-~]|\\+2B){1,30}");
     let size = proptest::option::of(any::<u64>());
-    (sender, size, body, any::<bool>(), ret, envid, any::<bool>()).prop_map(
-        |(sender, size, body, utf8, ret, envid, auth)| {
+    (sender, size, body, any::<bool>(), ret, envid, any::<(bool, bool)>()).prop_map(
+        |(sender, size, body, utf8, ret, envid, (auth, require_tls))| {
             let utf8 = utf8 || sender.needs_utf8();
             let envid = envid.map(String::into_boxed_str);
             let any = size.is_some() || body.is_some() || ret.is_some() || envid.is_some();
-            MailFrom { sender, size, body, utf8, ret, envid, auth, esmtp: any || utf8 || auth }
+            let esmtp = any || utf8 || auth || require_tls;
+            MailFrom { sender, size, body, utf8, ret, envid, auth, require_tls, esmtp }
         },
     )
 }

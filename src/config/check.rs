@@ -174,12 +174,12 @@ fn routes(
                 format!("`via` has {own}, a listener of this relay: mail would go in circles");
             problems.add(table.place("via"), what, None);
         }
-        // Accepted and not done would be mail in clear text, or a 550 for every recipient.
-        if matches!(route.tls, RouteTls::Require | RouteTls::Verify) {
-            let what = "`tls` asks for encryption, which this version does not do when it delivers";
-            let allowed = "\"opportunistic\" or \"none\", until it does".to_owned();
-            problems.add(table.place("tls"), what.to_owned(), Some(allowed));
+        if route.tls == RouteTls::None && route.tls_name.is_some() {
+            let what = "`tls_name` is the name in a certificate, and `tls` is \"none\"";
+            let allowed = "tls_name with any other value of tls".to_owned();
+            problems.add(table.place("tls_name"), what.to_owned(), Some(allowed));
         }
+        // Accepted and not done would be a 550 for every recipient.
         if route.via == Via::Mx {
             let what = "`via` is \"mx\", which this version does not look up";
             problems.add(table.place("via"), what.to_owned(), Some("a list of hosts".to_owned()));

@@ -6,15 +6,16 @@
 //! resolver that MX routing brings, and start-up must not depend on DNS.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::domain::{DomainPattern, host_name};
-use super::form::{DOMAIN_PATTERN, ENDPOINT, Form};
+use super::form::{DOMAIN_PATTERN, ENDPOINT, Form, HOST_NAME, PATH};
 use super::kind::{
-    Choice, Count, List, Period, Required, Size, Switch, plain, read_list, wrong_type,
+    Choice, Count, List, Maybe, Period, Required, Size, Switch, plain, read_list, wrong_type,
 };
 use super::knob::{Description, Fault, Kind, Preset, section, words};
 use super::problem::shown;
@@ -42,6 +43,10 @@ section! {
         /// How deliveries are encrypted.
         tls: RouteTls = Choice { default: RouteTls::Opportunistic },
             "encrypts wherever possible and delivers everywhere", Restart;
+
+        /// The name in the hosts' certificate, which is also told to them (SNI).
+        tls_name: Option<String> = Maybe { form: HOST_NAME, absent: "the address of the host" },
+            "a certificate that names an address is rare", Restart;
 
         /// Connections at once, over all shards.
         connections_max: u32 = Count {
@@ -194,6 +199,12 @@ section! {
         connection_idle: Duration =
             Period { default: seconds(5), min: seconds(0), max: minutes(5) },
             "saves most handshakes; receivers resent connections that sit idle", Applies;
+
+        /// The authorities whose certificates are trusted, PEM. Where no route verifies, they decide
+        /// only what the log says.
+        trust_file: Option<PathBuf> =
+            Maybe { form: PATH, absent: "/etc/ssl/certs/ca-certificates.crt, if it is there" },
+            "the machine's own are there already", Restart;
 
         /// Messages sent over one connection before a new one is made.
         messages_per_connection_max: u32 =

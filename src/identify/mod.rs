@@ -50,6 +50,7 @@ pub fn identify(transaction: Transaction, circumstances: Circumstances) -> Ident
         recipients: draft.recipients,
         body: draft.mail.body.unwrap_or(BodyKind::SevenBit),
         utf8: draft.mail.utf8,
+        require_tls: draft.mail.require_tls,
         ret: draft.mail.ret,
         envid: draft.mail.envid,
         origin: Origin {

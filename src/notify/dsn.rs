@@ -66,6 +66,8 @@ pub fn compose(
         // A header in UTF-8 is 8bit too (RFC 6531 3.1), whatever the parts are.
         body: if utf8 { BodyKind::EightBit } else { report.kind },
         utf8,
+        // What its sender hid from listeners must not come back in clear (RFC 8689 5).
+        require_tls: notice.envelope.require_tls,
         size: message.len() as u64,
         ..envelope(sender, reporter, id, now)
     };
@@ -88,6 +90,7 @@ fn envelope(sender: &Address, reporter: &Reporter<'_>, id: MessageId, now: Stamp
         recipients: vec![recipient],
         body: BodyKind::SevenBit,
         utf8: false,
+        require_tls: false,
         ret: None,
         envid: None,
         origin: Origin {
@@ -196,6 +199,7 @@ mod tests {
                 recipients: vec![recipient("joe@b.test", Notify::Unspecified)],
                 body: BodyKind::SevenBit,
                 utf8: false,
+                require_tls: false,
                 ret: None,
                 envid: None,
                 origin: Origin {
@@ -291,6 +295,18 @@ mod tests {
         for kind in [NoticeKind::Failed, NoticeKind::Delayed, NoticeKind::Delivered] {
             case.kind = kind;
             assert_eq!(case.compose(), None);
+        }
+    }
+
+    #[test]
+    fn what_must_travel_under_tls_does_not_come_back_otherwise() {
+        let mut case = Case::new();
+        case.envelope.ret = Some(Return::Full);
+        for require_tls in [false, true] {
+            case.envelope.require_tls = require_tls;
+            let notice = case.compose().expect("somebody wants to know");
+            assert_eq!(notice.envelope.require_tls, require_tls);
+            assert_eq!(case.text().contains("body text"), !require_tls);
         }
     }
 

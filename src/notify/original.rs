@@ -4,6 +4,7 @@
 //! the sender asked for it, it is small, and it can travel unchanged; else its header. Line ends
 //! become CRLF and overlong header lines are folded, because what came in with a bare LF would
 //! otherwise leave in a message of our own making. Never parses MIME.
+//! Of a message that requires TLS only the header goes back, whatever RET says (RFC 8689 5).
 //! RFC 6522 (text/rfc822-headers), RFC 6532 and 6533 (message/global, message/global-headers).
 
 use super::line::{LINE_OCTETS_MAX, WORD_OCTETS_MAX, cut};
@@ -70,7 +71,7 @@ fn whole_message(notice: &Notice<'_>) -> Option<Vec<u8>> {
         // RET is about failures; other news returns the header only (RFC 3461 4.3).
         NoticeKind::Delayed | NoticeKind::Relayed | NoticeKind::Delivered => return None,
     }
-    let asked = notice.envelope.ret == Some(Return::Full);
+    let asked = notice.envelope.ret == Some(Return::Full) && !notice.envelope.require_tls;
     if !asked || message.len() > NOTICE_RETURN_BYTES_MAX || message.contains(&0) {
         return None;
     }

@@ -14,10 +14,11 @@ use crate::time::Stamp;
 use std::fmt;
 use std::net::IpAddr;
 
-pub const ENVELOPE_VERSION: u8 = 1;
 pub const DUE_VERSION: u8 = 2;
 /// Of store format 1: without sender, size and delay notice. Only the upgrade reads it.
 const DUE_VERSION_1: u8 = 1;
+/// Since version 2 with `require_tls`.
+pub const ENVELOPE_VERSION: u8 = 2;
 
 /// The value of a `due` entry: what is left to do for one message in one domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +76,7 @@ pub fn encode_envelope(envelope: &Envelope) -> Vec<u8> {
         BodyKind::EightBit => 1,
     });
     w.bool(envelope.utf8);
+    w.bool(envelope.require_tls);
     w.u8(match envelope.ret {
         None => 0,
         Some(Return::Full) => 1,
@@ -112,6 +114,7 @@ pub fn decode_envelope(id: MessageId, bytes: &[u8]) -> Result<Envelope, BadRecor
         _ => return Err(r.bad("unknown body kind")),
     };
     let utf8 = r.bool()?;
+    let require_tls = if r.version >= 2 { r.bool()? } else { false };
     let ret = match r.u8()? {
         0 => None,
         1 => Some(Return::Full),
@@ -145,6 +148,7 @@ pub fn decode_envelope(id: MessageId, bytes: &[u8]) -> Result<Envelope, BadRecor
         recipients,
         body,
         utf8,
+        require_tls,
         ret,
         envid,
         origin,
@@ -312,15 +316,19 @@ impl Writer {
 /// Takes fields off a record.
 struct Reader<'a> {
     family: &'static str,
+    version: u8,
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn new(family: &'static str, bytes: &'a [u8], version: u8) -> Result<Self, BadRecord> {
-        let mut reader = Reader { family, bytes, at: 0 };
-        match reader.u8()? {
-            found if found == version => Ok(reader),
+    /// A record of any version up to `newest`.
+    fn new(family: &'static str, bytes: &'a [u8], newest: u8) -> Result<Self, BadRecord> {
+        let mut reader = Reader { family, version: 0, bytes, at: 0 };
+        reader.version = reader.u8()?;
+        match reader.version {
+            0 => Err(reader.bad("no version")),
+            version if version <= newest => Ok(reader),
             _ => Err(reader.bad("unknown version (written by a newer baton?)")),
         }
     }

@@ -8,8 +8,9 @@
 //! | `balance` | which shard serves a connection; what other threads tell a shard |
 //! | `thread` | one shard's thread |
 //! | `world` | [`RuntimeWorld`]: the `World` that the drivers run in |
-//! | `stream`, `tls` | connections, and the certificates of listeners |
 //! | `datagram`, `resolv_conf` | UDP to name servers, and which those are |
+//! | `stream` | connections |
+//! | `tls`, `tls_out` | the certificates of listeners; those of the hosts that mail goes to |
 //! | `passwords`, `ticket` | argon2 on threads of its own; answers from other threads |
 //! | `clock`, `panics`, `signals`, `ring` | what the process needs of the system |
 //! | `say` | lines on standard error |
@@ -38,6 +39,7 @@ mod stream;
 mod thread;
 mod ticket;
 mod tls;
+mod tls_out;
 mod world;
 
 pub use balance::{Balance, Seat};

@@ -13,9 +13,9 @@
 
 use super::balance::Seat;
 use super::tls::Doors;
-use crate::shard::world::{Stream, TlsSession};
+use crate::shard::world::{Stream, TlsSession, TlsTrust};
 use futures_lite::{AsyncRead, AsyncWrite};
-use futures_rustls::server::TlsStream;
+use futures_rustls::TlsStream;
 use glommio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::ffi::c_int;
@@ -34,6 +34,8 @@ pub struct RuntimeStream {
     layer: Layer,
     /// TLS has taken octets for the peer that the socket would not take yet.
     unsent: bool,
+    /// The peer's certificate is good, see [`TlsSession`].
+    verified: bool,
     reads: u8,
     local: SocketAddr,
     peer: SocketAddr,
@@ -62,7 +64,25 @@ impl RuntimeStream {
     fn new(tcp: TcpStream, doors: Arc<Doors>, seat: Option<Seat>) -> io::Result<Self> {
         let (local, peer) = (canonical(tcp.local_addr()?), canonical(tcp.peer_addr()?));
         let layer = Layer::Plain(tcp);
-        Ok(RuntimeStream { layer, unsent: false, reads: 0, local, peer, doors, _seat: seat })
+        Ok(RuntimeStream {
+            layer,
+            unsent: false,
+            verified: false,
+            reads: 0,
+            local,
+            peer,
+            doors,
+            _seat: seat,
+        })
+    }
+}
+
+impl Layer {
+    fn into_plain(self) -> io::Result<TcpStream> {
+        match self {
+            Layer::Plain(tcp) => Ok(tcp),
+            Layer::Tls(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS is on already")),
+        }
     }
 }
 
@@ -116,15 +136,19 @@ impl Stream for RuntimeStream {
     }
 
     async fn accept_tls(self, listener: usize) -> io::Result<Self> {
-        let RuntimeStream { layer, local, peer, doors, _seat, .. } = self;
-        let Layer::Plain(tcp) = layer else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS is on already"));
-        };
+        let RuntimeStream { layer, doors, .. } = self;
+        let tcp = layer.into_plain()?;
         let Some(acceptor) = doors.acceptor(listener) else {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "the listener has no TLS"));
         };
-        let layer = Layer::Tls(Box::new(acceptor.accept(tcp).await?));
-        Ok(RuntimeStream { layer, unsent: false, reads: 0, local, peer, doors, _seat })
+        let layer = Layer::Tls(Box::new(acceptor.accept(tcp).await?.into()));
+        Ok(RuntimeStream { layer, doors, ..self })
+    }
+
+    async fn connect_tls(self, host: &str, trust: TlsTrust) -> io::Result<Self> {
+        let RuntimeStream { layer, doors, .. } = self;
+        let (tls, verified) = doors.outward().connect(layer.into_plain()?, host, trust).await?;
+        Ok(RuntimeStream { layer: Layer::Tls(Box::new(tls.into())), verified, doors, ..self })
     }
 
     fn tls(&self) -> Option<TlsSession> {
@@ -139,7 +163,7 @@ impl Stream for RuntimeStream {
         let suite = connection.negotiated_cipher_suite()?.suite();
         // rustls names the suites of TLS 1.3 after their version; the registry does not.
         let cipher = format!("{suite:?}").replacen("TLS13_", "TLS_", 1).into();
-        Some(TlsSession { version, cipher })
+        Some(TlsSession { version, cipher, verified: self.verified })
     }
 
     fn local(&self) -> SocketAddr {

@@ -5,7 +5,9 @@
 //! A listener without a certificate gets the self-made one, kept in `data_dir/tls/` so that it
 //! stays the same over restarts: senders that pin what they saw once keep working.
 //! Never asks a client for a certificate, and never reads the files again after the start.
+//! The client's side is `tls_out.rs`.
 
+use super::tls_out::Outward;
 use crate::config::{Certificate, Config, ListenerTls};
 use futures_rustls::TlsAcceptor;
 use rustls::ServerConfig;
@@ -22,13 +24,16 @@ use std::sync::Arc;
 /// Below `data_dir`. Certificate and key are one file, so that no crash leaves one of the two.
 const SELF_MADE: &str = "tls/self-signed.pem";
 
-/// What each listener offers, in the order of the configuration.
+/// What each listener offers, in the order of the configuration, and what connections to others
+/// are secured with.
 pub struct Doors {
     acceptors: Vec<Option<TlsAcceptor>>,
+    outward: Outward,
 }
 
 impl Doors {
-    /// Reads all certificates; makes the self-made one when it is needed and not there.
+    /// Reads all certificates and the trusted roots; makes the self-made one when it is needed and
+    /// not there.
     pub fn open(config: &Config) -> Result<Arc<Self>, TlsError> {
         let mut self_made: Option<TlsAcceptor> = None;
         let mut acceptors = Vec::with_capacity(config.listeners.len());
@@ -49,12 +54,16 @@ impl Doors {
             };
             acceptors.push(acceptor);
         }
-        Ok(Arc::new(Doors { acceptors }))
+        Ok(Arc::new(Doors { acceptors, outward: Outward::open(config)? }))
     }
 
     /// `None` for a listener without TLS, and for what is no listener.
     pub fn acceptor(&self, listener: usize) -> Option<&TlsAcceptor> {
         self.acceptors.get(listener)?.as_ref()
+    }
+
+    pub fn outward(&self) -> &Outward {
+        &self.outward
     }
 }
 
@@ -71,7 +80,7 @@ fn acceptor(files: &Certificate) -> Result<TlsAcceptor, TlsError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(path)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     let chain = chain.map_err(|source| TlsError::NotPem { path: path.to_owned(), source })?;
@@ -121,7 +130,7 @@ fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Why a listener cannot offer TLS.
+/// Why TLS cannot be had as it is configured.
 #[derive(Debug)]
 pub enum TlsError {
     Unreadable {
@@ -145,6 +154,18 @@ pub enum TlsError {
     },
     NotMade {
         source: rcgen::Error,
+    },
+    /// A file of trusted roots of which none can be read.
+    NoRoot {
+        path: PathBuf,
+    },
+    /// A route verifies certificates, and there is nothing to verify them with.
+    NothingTrusted {
+        route: String,
+    },
+    /// rustls does not take our own settings for connections to others.
+    NoClient {
+        source: rustls::Error,
     },
     Unwritable {
         path: PathBuf,
@@ -190,6 +211,20 @@ impl fmt::Display for TlsError {
             TlsError::NotMade { source } => {
                 write!(f, "cannot make a self-signed certificate: {source}")
             }
+            TlsError::NoRoot { path } => write!(
+                f,
+                "{} holds no certificate that can be trusted; it needs those of authorities, as \
+                 \"BEGIN CERTIFICATE\" sections",
+                path.display()
+            ),
+            TlsError::NothingTrusted { route } => write!(
+                f,
+                "the route \"{route}\" verifies certificates, and no authority is trusted; install \
+                 the package ca-certificates, or name a file in [delivery] trust_file"
+            ),
+            TlsError::NoClient { source } => {
+                write!(f, "cannot prepare TLS for deliveries: {source}")
+            }
             TlsError::Unwritable { path, source } => {
                 write!(f, "cannot write {}: {source}", path.display())
             }
@@ -204,9 +239,12 @@ impl std::error::Error for TlsError {
                 Some(source)
             }
             TlsError::NotPem { source, .. } => Some(source),
-            TlsError::Refused { source, .. } => Some(source),
+            TlsError::Refused { source, .. } | TlsError::NoClient { source } => Some(source),
             TlsError::NotMade { source } => Some(source),
-            TlsError::NoCertificate { .. } | TlsError::NoKey { .. } => None,
+            TlsError::NoCertificate { .. }
+            | TlsError::NoKey { .. }
+            | TlsError::NoRoot { .. }
+            | TlsError::NothingTrusted { .. } => None,
         }
     }
 }

@@ -7,14 +7,15 @@
 use super::deadline::{Elapsed, OnStop};
 use super::pager::READ_AGAIN;
 use super::wire::{self, Leftover};
-use super::world::{Share, World};
+use super::world::{Share, Stream, TlsSession, TlsTrust, World};
 use super::{Counted, LaneSeat, Shard};
+use crate::config::RouteTls;
 use crate::deliver::lane::{Message, Ready};
 use crate::event::{Delays, Event};
 use crate::limits::FAREWELL_SECONDS_MAX;
 use crate::message::{Cause, Outcome, Scope, Stage, StatusCode, Verdict};
 use crate::queue::key::DueKey;
-use crate::smtp::client::{ClientSession, Delivery, Lost, Step, Wait};
+use crate::smtp::client::{ClientSession, Delivery, Lost, Step, TlsPolicy, Trust, Wait};
 use crate::time::Moment;
 use std::io;
 use std::net::SocketAddr;
@@ -25,6 +26,8 @@ use std::time::Duration;
 pub(super) struct Report {
     pub outcomes: Vec<(u16, Outcome)>,
     pub remote: Option<SocketAddr>,
+    /// How the connection was encrypted.
+    pub tls: Option<TlsSession>,
     pub delays: Delays,
     /// The next hop took over the duty to notify of success (RFC 3461 5.2.2).
     pub passes_dsn: bool,
@@ -103,7 +106,10 @@ impl Drop for Booking<'_> {
 struct Line<'a, W: World> {
     shard: &'a Shard<W>,
     remote: SocketAddr,
-    stream: W::Stream,
+    security: Security,
+    /// `None` during a handshake, and after one that failed.
+    stream: Option<W::Stream>,
+    tls: Option<TlsSession>,
     session: ClientSession,
     input: Leftover,
     /// Octets in the scratch buffer that were just read.
@@ -128,7 +134,7 @@ impl<'a, W: World> Line<'a, W> {
         let hosts = shard.seat(lane).lane.borrow_mut().hosts();
         let mut failure = None;
         for host in hosts {
-            match Line::connect(shard, host).await {
+            match Line::connect(shard, lane, host).await {
                 Ok(line) => return Ok(line),
                 Err(outcome) => failure = Some(outcome),
             }
@@ -136,18 +142,41 @@ impl<'a, W: World> Line<'a, W> {
         Err(failure.expect("a lane has a host"))
     }
 
-    async fn connect(shard: &'a Shard<W>, remote: SocketAddr) -> Result<Self, Outcome> {
+    /// A host that offers TLS and fails at it is met in clear at once, where the route allows that.
+    async fn connect(
+        shard: &'a Shard<W>,
+        lane: usize,
+        remote: SocketAddr,
+    ) -> Result<Self, Outcome> {
+        let security = shard.security(lane, remote);
+        let optional = security.policy == TlsPolicy::WhenOffered;
+        match Line::connect_as(shard, remote, security).await {
+            Err(outcome) if optional && is_broken_tls(&outcome) => {
+                shard.remember_broken_tls(remote, &outcome);
+                Line::connect_as(shard, remote, shard.security(lane, remote)).await
+            }
+            other => other,
+        }
+    }
+
+    async fn connect_as(
+        shard: &'a Shard<W>,
+        remote: SocketAddr,
+        security: Security,
+    ) -> Result<Self, Outcome> {
         let inner = &shard.inner;
         let until = shard.after(shard.delivery().connect_timeout);
         let connect = inner.world.connect(remote, None);
         let mut scope = Scope::Site;
         let words = match inner.deadlines.within(until, OnStop::Finish, connect).await {
             Ok(Ok(stream)) => {
-                let session = ClientSession::new(&shard.config().hostname);
+                let session = ClientSession::new(&shard.config().hostname, security.policy);
                 let mut line = Line {
                     shard,
                     remote,
-                    stream,
+                    security,
+                    stream: Some(stream),
+                    tls: None,
                     session,
                     input: Leftover::default(),
                     fresh: 0,
@@ -210,6 +239,7 @@ impl<'a, W: World> Line<'a, W> {
         let report = Report {
             outcomes,
             remote: Some(self.remote),
+            tls: self.tls.clone(),
             delays: Delays {
                 before_queue: millis(envelope.received.since(envelope.id.stamp())),
                 queued: millis(started.since(envelope.received).saturating_sub(connect)),
@@ -269,7 +299,8 @@ impl<'a, W: World> Line<'a, W> {
                 Step::Read(wait) => self.read(wait).await,
                 Step::Write(bytes) => {
                     let until = self.shard.after(Wait::DataBlock.timeout());
-                    let write = wire::write_all(&mut self.stream, bytes);
+                    let stream = self.stream.as_mut().expect(CONNECTED);
+                    let write = wire::write_all(stream, bytes);
                     let deadlines = &self.shard.inner.deadlines;
                     match deadlines.within(until, OnStop::Finish, write).await {
                         Ok(Ok(())) => self.waits_since = self.shard.inner.world.moment(),
@@ -277,12 +308,34 @@ impl<'a, W: World> Line<'a, W> {
                         Err(Elapsed) => self.session.lost(&Lost::TimedOut),
                     }
                 }
+                Step::StartTls => self.secure().await,
                 Step::Ready => return Turn::Ready,
                 Step::Done(outcomes) => return Turn::Done(outcomes),
                 Step::Stale => return Turn::Stale,
                 Step::Closed(outcome) => return Turn::Closed(outcome),
                 Step::Over => return Turn::Over,
             }
+        }
+    }
+
+    /// Makes the stream one under TLS, or loses it.
+    async fn secure(&mut self) {
+        let shard = self.shard;
+        let stream = self.stream.take().expect(CONNECTED);
+        let until = shard.after(Wait::Handshake.timeout());
+        let handshake = stream.connect_tls(&self.security.name, self.security.trust);
+        match shard.inner.deadlines.within(until, OnStop::Finish, handshake).await {
+            Ok(Ok(stream)) => {
+                self.tls = stream.tls();
+                self.stream = Some(stream);
+                self.waits_since = shard.inner.world.moment();
+                self.session.secured(match self.tls {
+                    Some(TlsSession { verified: true, .. }) => Trust::Verified,
+                    Some(TlsSession { verified: false, .. }) | None => Trust::Unverified,
+                });
+            }
+            Ok(Err(error)) => self.session.unsecured(&error.to_string()),
+            Err(Elapsed) => self.session.unsecured("no end of it in time"),
         }
     }
 
@@ -293,7 +346,7 @@ impl<'a, W: World> Line<'a, W> {
             self.waits_since = now;
         }
         let until = self.waits_since.after(wait.timeout());
-        let read = self.shard.read(&mut self.stream);
+        let read = self.shard.read(self.stream.as_mut().expect(CONNECTED));
         match self.shard.inner.deadlines.within(until, OnStop::Finish, read).await {
             Ok(Ok(0)) => self.session.lost(&Lost::Closed),
             Ok(Ok(count)) => self.fresh = count,
@@ -309,17 +362,37 @@ impl<'a, W: World> Line<'a, W> {
         self.session.quit();
         let farewell = async {
             while !matches!(self.drive().await, Turn::Over) {}
-            wire::close(&mut self.stream).await
+            match &mut self.stream {
+                Some(stream) => wire::close(stream).await,
+                None => Ok(()),
+            }
         };
         // A remote that does not say goodbye is left without.
         let _unanswered = shard.inner.deadlines.within(until, OnStop::Finish, farewell).await;
     }
 }
 
+/// A session asks to read and write only while its line is up.
+const CONNECTED: &str = "a line has its stream, but for the time of a handshake";
+
+/// How the connections to a host are encrypted.
+struct Security {
+    policy: TlsPolicy,
+    trust: TlsTrust,
+    /// What the certificate must name: a DNS name, or the address as text.
+    name: Box<str>,
+}
+
 /// Out of descriptors, memory or ports: the remote has no part in it.
 fn is_ours(error: &io::Error) -> bool {
     let ours = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
     error.raw_os_error().is_some_and(|number| ours.contains(&number))
+}
+
+/// Whether TLS was offered and then did not work. A refusal in SMTP is none: the session itself
+/// goes on in clear, and a 421 says that the host will not serve us at all now.
+fn is_broken_tls(outcome: &Outcome) -> bool {
+    outcome.stage == Stage::StartTls && matches!(outcome.cause, Cause::Local { .. })
 }
 
 pub(super) fn everyone(recipients: &[u16], outcome: &Outcome) -> Vec<(u16, Outcome)> {
@@ -329,6 +402,29 @@ pub(super) fn everyone(recipients: &[u16], outcome: &Outcome) -> Vec<(u16, Outco
 impl<W: World> Shard<W> {
     pub(super) fn after(&self, wait: Duration) -> Moment {
         self.inner.world.moment().after(wait)
+    }
+
+    fn security(&self, lane: usize, remote: SocketAddr) -> Security {
+        let config = self.config();
+        let route = &config.routes[lane];
+        let now = self.inner.world.moment();
+        let broken = || self.inner.broken_tls.borrow().has(remote, now);
+        let (policy, trust) = match route.tls {
+            RouteTls::None => (TlsPolicy::Never, TlsTrust::Any),
+            RouteTls::Opportunistic if broken() => (TlsPolicy::Never, TlsTrust::Any),
+            RouteTls::Opportunistic => (TlsPolicy::WhenOffered, TlsTrust::Any),
+            RouteTls::Require => (TlsPolicy::Always, TlsTrust::Any),
+            RouteTls::Verify => (TlsPolicy::Always, TlsTrust::Verified),
+        };
+        let name = route.tls_name.clone().unwrap_or_else(|| remote.ip().to_string());
+        Security { policy, trust, name: name.into() }
+    }
+
+    fn remember_broken_tls(&self, remote: SocketAddr, outcome: &Outcome) {
+        let world = &self.inner.world;
+        self.inner.broken_tls.borrow_mut().add(remote, world.moment());
+        let cause = outcome.cause.to_string().into();
+        world.emit(Event::HandshakeFailed { remote, cause });
     }
 
     /// The message of an entry: still in memory, or read back. `None` when there is none: the entry

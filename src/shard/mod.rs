@@ -32,6 +32,7 @@ pub mod world;
 
 use crate::accept::Admission;
 use crate::config::{Config, Delivery, Route, Via};
+use crate::deliver::broken_tls::BrokenTls;
 use crate::deliver::lane::{Charge, Lane};
 use crate::filter::Bounds;
 use crate::limits::{PAGE_ENTRIES_MAX, READ_BYTES_MAX};
@@ -97,6 +98,7 @@ struct Inner<W: World> {
     /// Lent to whoever reads, for the length of one poll (see `wire`).
     scratch: RefCell<Box<[u8]>>,
     stopping: Cell<bool>,
+    broken_tls: RefCell<BrokenTls>,
     inbound: Rc<Cell<u64>>,
     outbound: Rc<Cell<u64>>,
     /// Settlements that are not committed yet.
@@ -138,6 +140,7 @@ impl<W: World> Shard<W> {
             pager: Signal::default(),
             scratch: RefCell::new(vec![0; READ_BYTES_MAX].into()),
             stopping: Cell::new(false),
+            broken_tls: RefCell::default(),
             inbound: Rc::default(),
             outbound: Rc::default(),
             settling: Rc::default(),

@@ -5,7 +5,7 @@
 //! taken, so it is neither tried twice nor forgotten.
 
 use super::attempt::{Report, everyone};
-use super::world::{LoadError, Share, World};
+use super::world::{LoadError, Share, TlsSession, World};
 use super::{Counted, Shard};
 use crate::deliver::lane::{Message, Ready, Unreachable};
 use crate::event::{Delays, Event};
@@ -30,9 +30,9 @@ impl<W: World> Shard<W> {
         let world = &self.inner.world;
         let Ready { key, due, .. } = entry;
         let (now, random) = (world.stamp(), world.random());
-        let Report { outcomes, remote, delays, passes_dsn } = report;
+        let Report { outcomes, remote, tls, delays, passes_dsn } = report;
         let settlement = settle(&due, outcomes, &self.retry_policy(), now, random);
-        self.emit_fates(&settlement, &message.envelope, due.attempts, remote, delays);
+        self.emit_fates(&settlement, &message.envelope, due.attempts, remote, tls, delays);
         let notices = self.notices(&settlement, &message, due.attempts, remote, passes_dsn);
         let next = settlement.waits.map(|(when, due)| {
             let key = DueKey { due: when, ..key };
@@ -136,7 +136,8 @@ impl<W: World> Shard<W> {
                 let pending: Vec<u16> = entry.due.pending.iter().map(|one| one.recipient).collect();
                 let outcomes = everyone(&pending, &outcome);
                 let delays = Delays::default();
-                let report = Report { outcomes, remote: None, delays, passes_dsn: false };
+                let report =
+                    Report { outcomes, remote: None, tls: None, delays, passes_dsn: false };
                 shard.settle(entry, message, report);
             }
         });
@@ -148,6 +149,7 @@ impl<W: World> Shard<W> {
         envelope: &Envelope,
         earlier: u16,
         remote: Option<SocketAddr>,
+        tls: Option<TlsSession>,
         delays: Delays,
     ) {
         let attempts = earlier.saturating_add(1);
@@ -165,6 +167,7 @@ impl<W: World> Shard<W> {
                         recipient,
                         sender_id,
                         remote,
+                        tls: tls.clone(),
                         reply,
                         attempts,
                         delays,

@@ -20,6 +20,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+pub use crate::message::TlsSession;
+
 /// Whose share of the core a task uses, so that neither side of the relay starves the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
@@ -127,12 +129,13 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// What a TLS handshake agreed on, for headers and events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsSession {
-    /// `TLSv1.3` or `TLSv1.2`.
-    pub version: &'static str,
-    pub cipher: Box<str>,
+/// Which certificates of a server are good enough. All are checked, see [`TlsSession::verified`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsTrust {
+    /// Any: a listener who only listens is kept out.
+    Any,
+    /// One that is verified; the handshake fails with any other.
+    Verified,
 }
 
 /// A connected byte stream, plain or under TLS.
@@ -151,6 +154,10 @@ pub trait Stream: Sized + 'static {
 
     /// Becomes the server side of a TLS session with the certificate of listener `listener`.
     fn accept_tls(self, listener: usize) -> impl Future<Output = io::Result<Self>>;
+
+    /// Becomes the client's side of a TLS session with `host`: a DNS name, which is also told to
+    /// the server (SNI), or an IP address as text. The caller sets the deadline.
+    fn connect_tls(self, host: &str, trust: TlsTrust) -> impl Future<Output = io::Result<Self>>;
 
     fn tls(&self) -> Option<TlsSession>;
 

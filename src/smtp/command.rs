@@ -10,7 +10,8 @@
 //! control characters anywhere, so that no argument can forge a line of a header or a log.
 //!
 //! RFC 5321 4.1 (commands), RFC 1870 (SIZE), RFC 3030 (BDAT), RFC 3207 (STARTTLS), RFC 3461 4
-//! (DSN parameters), RFC 4616 (PLAIN), RFC 4954 (AUTH), RFC 6152 (BODY), RFC 6531 (SMTPUTF8).
+//! (DSN parameters), RFC 4616 (PLAIN), RFC 4954 (AUTH), RFC 6152 (BODY), RFC 6531 (SMTPUTF8),
+//! RFC 8689 (REQUIRETLS).
 
 use crate::message::{Address, BodyKind, Notify, Return, ReversePath, StatusCode};
 use crate::smtp::address;
@@ -76,6 +77,8 @@ pub struct MailFrom {
     /// Whether AUTH= was given. Its value is checked and then ignored: we trust credentials, not
     /// claims of them, as RFC 4954 5 allows. It is printed as `AUTH=<>`.
     pub auth: bool,
+    /// Whether every hop must be under TLS with a certificate that is verified (RFC 8689 2).
+    pub require_tls: bool,
     /// Whether any parameter was given.
     pub esmtp: bool,
 }
@@ -161,6 +164,7 @@ enum MailKey {
     Ret,
     Envid,
     Auth,
+    RequireTls,
 }
 
 const MAIL_KEYS: &[(&str, MailKey)] = &[
@@ -170,6 +174,7 @@ const MAIL_KEYS: &[(&str, MailKey)] = &[
     ("RET", MailKey::Ret),
     ("ENVID", MailKey::Envid),
     ("AUTH", MailKey::Auth),
+    ("REQUIRETLS", MailKey::RequireTls),
 ];
 
 /// A parameter of RCPT.
@@ -290,6 +295,7 @@ fn mail(rest: &[u8]) -> Result<MailFrom, Reply> {
         ret: None,
         envid: None,
         auth: false,
+        require_tls: false,
         esmtp: false,
     };
     for word in parameters(rest)? {
@@ -356,7 +362,8 @@ impl MailFrom {
         let key = named(key, MAIL_KEYS).ok_or(UNKNOWN_PARAMETER)?;
         match (key, value) {
             (MailKey::Utf8, None) => once_marked(&mut self.utf8),
-            (MailKey::Utf8, Some(_)) | (_, None) => Err(BAD_PARAMETER),
+            (MailKey::RequireTls, None) => once_marked(&mut self.require_tls),
+            (MailKey::Utf8 | MailKey::RequireTls, Some(_)) | (_, None) => Err(BAD_PARAMETER),
             (MailKey::Size, Some(value)) => once(&mut self.size, number(value.as_bytes())?),
             (MailKey::Body, Some(value)) => once(&mut self.body, body_kind(value)?),
             (MailKey::Ret, Some(value)) => {
@@ -574,6 +581,9 @@ impl fmt::Display for MailFrom {
         }
         if self.auth {
             f.write_str(" AUTH=<>")?;
+        }
+        if self.require_tls {
+            f.write_str(" REQUIRETLS")?;
         }
         Ok(())
     }

@@ -38,6 +38,7 @@ pub const CHUNKS_EXPECTED: Reply = say(503, 5, 5, 1, "BDAT was begun; the messag
 pub const TLS_ALREADY: Reply = say(503, 5, 5, 1, "TLS is active already");
 pub const AUTH_OUT_OF_PLACE: Reply = say(503, 5, 5, 1, "AUTH once, and between messages");
 pub const PARAMETERS_NEED_EHLO: Reply = say(555, 5, 5, 4, "Parameters need EHLO");
+pub const REQUIRETLS_NEEDS_TLS: Reply = say(555, 5, 5, 4, "REQUIRETLS is offered under TLS only");
 
 pub const NOT_ALLOWED: Reply =
     say(550, 5, 7, 1, "Relaying denied: not a declared peer, and not authenticated");

@@ -10,7 +10,7 @@ use baton::message::{
     Address, Body, BodyKind, Envelope, MessageId, Notify, Origin, Protocol, Recipient, ReversePath,
     SenderId, Stage, Verdict,
 };
-use baton::smtp::client::{ClientSession, Delivery, Lost, Step};
+use baton::smtp::client::{ClientSession, Delivery, Lost, Step, TlsPolicy};
 use baton::time::Stamp;
 
 const TRANSACTIONS: usize = 4;
@@ -216,7 +216,7 @@ fn undotted(heard: &mut Vec<u8>) -> Option<Vec<u8>> {
 pub fn converse(seed: u64) {
     let mut dice = seed;
     let mut remote = Remote::new(seed ^ 0x5EED);
-    let mut session = ClientSession::new("relay.test");
+    let mut session = ClientSession::new("relay.test", TlsPolicy::WhenOffered);
     let mut arrived = Vec::new();
     let (mut begun, mut current) = (0, None::<(Envelope, Body)>);
     loop {
@@ -234,6 +234,7 @@ pub fn converse(seed: u64) {
                 arrived = remote.says.drain(..count).collect();
                 continue;
             }
+            Step::StartTls => panic!("seed {seed}: it was not offered"),
             Step::Ready if begun == TRANSACTIONS => session.quit(),
             Step::Ready => {
                 begun += 1;
@@ -312,6 +313,7 @@ fn message(dice: &mut u64) -> (Envelope, Body) {
         recipients: (0..recipients).map(recipient).collect(),
         body: BodyKind::SevenBit,
         utf8: false,
+        require_tls: false,
         ret: None,
         envid: None,
         origin: Origin {

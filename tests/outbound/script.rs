@@ -7,17 +7,21 @@
 //! > to=ann@b.test notify=failure,delay orcpt=rfc822;ann+40b.test
 //! > body="Subject: x\r\n\r\nhi\r\n"   escapes: \r \n \t \" \\ \xNN
 //! > fill=100000                     or a body of so many octets
-//! > 8bit                            also: utf8, ret=full|hdrs, envid=xtext
+//! > 8bit                            also: utf8, ret=full|hdrs, envid=xtext, requiretls
 //! C: MAIL FROM:<joe@a.test>*        a line of baton's, exactly; a final `*` stands for anything
 //! C< "raw octets"                   octets of baton's, exactly; `C< body` for the whole body
 //! S: 250 ok                         a line of the remote's
+//! S! tls verified                   TLS starts here: also `tls unverified`; `tls failed` when the
+//!                                   handshake is broken
 //! S< "250 ok\r\n250 o"              octets of the remote's
 //! S! close                          also: reset; timeout mail; deaf (writes fail from here);
 //!                                   pause (what follows comes after baton's next step)
 //! = ann@b.test delivered recipient final 2.0.0 "some of its words"
 //! = closed transient site greeting 5.0.0      also: `= stale`
 //! ```
-//! `> unsplit` in the first exchange: the behaviour depends on octets that arrive together.
+//! `> tls never` in the first exchange, also `offered` and `always`: the policy of the session,
+//! `never` where there is none. `> unsplit` there: the behaviour depends on octets that arrive
+//! together.
 //! Several addressees are several `> to=` lines. This file only reads; who plays is another's.
 
 use baton::message::{
@@ -25,11 +29,13 @@ use baton::message::{
     ReversePath, SenderId,
 };
 use baton::smtp::address::{parse_forward_path, parse_mailbox};
+use baton::smtp::client::{TlsPolicy, Trust};
 use baton::time::Stamp;
 
 #[derive(Debug)]
 pub struct Dialogue {
     pub unsplit: bool,
+    pub policy: TlsPolicy,
     pub exchanges: Vec<Exchange>,
 }
 
@@ -69,6 +75,8 @@ pub enum Event {
     Reset,
     Deaf,
     Pause,
+    /// The handshake, when baton asks for it; without trust it fails.
+    Tls(Option<Trust>),
     /// The remote is silent until the named wait ends.
     TimeOut(String),
 }
@@ -84,7 +92,7 @@ pub enum Expected {
 }
 
 pub fn parse(text: &str) -> Result<Dialogue, String> {
-    let mut dialogue = Dialogue { unsplit: false, exchanges: Vec::new() };
+    let mut dialogue = Dialogue { unsplit: false, policy: TlsPolicy::Never, exchanges: Vec::new() };
     let mut draft = Draft::default();
     let mut exchange = Exchange::default();
     for (at, line) in text.lines().enumerate().map(|(at, line)| (at + 1, line)) {
@@ -98,6 +106,9 @@ pub fn parse(text: &str) -> Result<Dialogue, String> {
         match mark {
             "" | "#" => {}
             ">" if rest == "unsplit" => dialogue.unsplit = true,
+            ">" if rest.starts_with("tls ") => {
+                dialogue.policy = policy(rest).ok_or_else(|| wrong("unknown policy"))?;
+            }
             ">" => draft.take(rest).map_err(|what| wrong(&what))?,
             "=" => exchange.results.push((at, expected(rest))),
             _ => {
@@ -108,6 +119,15 @@ pub fn parse(text: &str) -> Result<Dialogue, String> {
     }
     dialogue.exchanges.push(draft.finish(exchange)?);
     Ok(dialogue)
+}
+
+fn policy(words: &str) -> Option<TlsPolicy> {
+    match words {
+        "tls never" => Some(TlsPolicy::Never),
+        "tls offered" => Some(TlsPolicy::WhenOffered),
+        "tls always" => Some(TlsPolicy::Always),
+        _ => None,
+    }
 }
 
 fn turn(mark: &str, rest: &str) -> Option<Turn> {
@@ -125,6 +145,9 @@ fn turn(mark: &str, rest: &str) -> Option<Turn> {
             None if rest == "reset" => Event::Reset,
             None if rest == "deaf" => Event::Deaf,
             None if rest == "pause" => Event::Pause,
+            Some(("tls", "verified")) => Event::Tls(Some(Trust::Verified)),
+            Some(("tls", "unverified")) => Event::Tls(Some(Trust::Unverified)),
+            Some(("tls", "failed")) => Event::Tls(None),
             Some(("timeout", wait)) => Event::TimeOut(wait.into()),
             _ => return None,
         })),
@@ -173,6 +196,7 @@ struct Draft {
     body: Option<Vec<u8>>,
     eight_bit: bool,
     utf8: bool,
+    require_tls: bool,
     ret: Option<Return>,
     envid: Option<Box<str>>,
 }
@@ -187,6 +211,7 @@ impl Draft {
             "fill" => self.body = Some(filled(value.parse().map_err(|_| "not a number")?)),
             "8bit" => self.eight_bit = true,
             "utf8" => self.utf8 = true,
+            "requiretls" => self.require_tls = true,
             "ret" if value == "full" => self.ret = Some(Return::Full),
             "ret" => self.ret = Some(Return::Headers),
             "envid" => self.envid = Some(value.into()),
@@ -212,6 +237,7 @@ impl Draft {
             recipients: self.recipients,
             body: if self.eight_bit { BodyKind::EightBit } else { BodyKind::SevenBit },
             utf8: self.utf8,
+            require_tls: self.require_tls,
             ret: self.ret,
             envid: self.envid,
             origin: Origin {

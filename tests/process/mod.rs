@@ -2,7 +2,9 @@
 //!
 //! | file | what it runs |
 //! |---|---|
+//! | `aiosmtpd` | a server of Debian's aiosmtpd, and what it kept |
 //! | `child` | any program: found or named with its Debian package, its lines read, killed on drop |
+//! | `postfix` | Debian's Postfix with a queue of its own |
 //! | `relay` | `baton run` with a configuration of the test, its metrics, queue and event log |
 //! | `ledger` | what `baton-load send` was answered, and the balance |
 //! | `sink` | `baton-load sink`, and what it kept of the messages |
@@ -13,14 +15,18 @@
 //! A wait ends with what is waited for. [`PATIENCE`] only turns one that would never end into a
 //! failure.
 
+mod aiosmtpd;
 mod child;
 mod ledger;
+mod postfix;
 mod relay;
 mod sink;
 mod talk;
 
+pub use aiosmtpd::Aiosmtpd;
 pub use child::{Child, Ear, baton_load, program, succeed};
 pub use ledger::Ledger;
+pub use postfix::Postfix;
 pub use relay::{BATON, Relay, Settings, events};
 pub use sink::{Sink, body_with_everything};
 pub use talk::Talk;

@@ -13,6 +13,7 @@ pub struct Manners {
     /// Refusals by stage.
     pub greeting: Refusals,
     pub ehlo: Refusals,
+    pub starttls: Refusals,
     pub mail: Refusals,
     pub rcpt: Refusals,
     pub data: Refusals,
@@ -43,6 +44,7 @@ pub struct Offers {
     pub eight_bit: bool,
     pub size: bool,
     pub dsn: bool,
+    pub starttls: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,6 +61,7 @@ impl Offers {
         eight_bit: true,
         size: true,
         dsn: false,
+        starttls: true,
     };
 
     fn draw(random: &Random) -> Offers {
@@ -69,6 +72,7 @@ impl Offers {
             eight_bit: random.permille(800),
             size: random.permille(800),
             dsn: random.permille(400),
+            starttls: random.permille(600),
         }
     }
 }
@@ -79,6 +83,7 @@ impl Manners {
             offers: Offers::ALL,
             greeting: Refusals::default(),
             ehlo: Refusals::default(),
+            starttls: Refusals::default(),
             mail: Refusals::default(),
             rcpt: Refusals::default(),
             data: Refusals::default(),
@@ -106,6 +111,7 @@ impl Manners {
             offers: Offers::draw(random),
             greeting: refusals(),
             ehlo: refusals(),
+            starttls: refusals(),
             mail: refusals(),
             rcpt: refusals(),
             data: refusals(),

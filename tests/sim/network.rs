@@ -12,7 +12,7 @@ use super::datagram::Inbox;
 use super::executor::{Executor, Group, OUTSIDE};
 use super::pipe::{Manner, Mark, Pipe, Written};
 use super::random::Random;
-use baton::shard::world::{Stream, TlsSession};
+use baton::shard::world::{Stream, TlsSession, TlsTrust};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{pending, poll_fn};
@@ -282,14 +282,6 @@ impl SimStream {
         self.link.opened_by
     }
 
-    /// The client's side of the handshake.
-    pub async fn connect_tls(mut self) -> io::Result<Self> {
-        self.send(CLIENT_HELLO).await?;
-        self.hear(SERVER_HELLO).await?;
-        self.tls = true;
-        Ok(self)
-    }
-
     fn outgoing(&self) -> &Rc<Pipe> {
         &self.link.pipes[self.side as usize]
     }
@@ -351,8 +343,21 @@ impl Stream for SimStream {
         Ok(self)
     }
 
+    async fn connect_tls(mut self, _host: &str, trust: TlsTrust) -> io::Result<Self> {
+        self.send(CLIENT_HELLO).await?;
+        self.hear(SERVER_HELLO).await?;
+        match trust {
+            TlsTrust::Any => {}
+            // Nobody here has a certificate.
+            TlsTrust::Verified => return Err(io::ErrorKind::InvalidData.into()),
+        }
+        self.tls = true;
+        Ok(self)
+    }
+
     fn tls(&self) -> Option<TlsSession> {
-        self.tls.then(|| TlsSession { version: "TLSv1.3", cipher: "none at all".into() })
+        let cipher = "none at all".into();
+        self.tls.then_some(TlsSession { version: "TLSv1.3", cipher, verified: false })
     }
 
     fn local(&self) -> SocketAddr {

@@ -64,6 +64,13 @@ impl Server {
     }
 }
 
+/// What a session does when it has said enough.
+enum After {
+    Talk,
+    StartTls,
+    Leave,
+}
+
 /// One connection.
 struct Session {
     server: Rc<Server>,
@@ -71,6 +78,7 @@ struct Session {
     life: u32,
     manners: Manners,
     extended: bool,
+    secured: bool,
     sender: Option<String>,
     recipients: Vec<String>,
     content: Vec<u8>,
@@ -89,6 +97,7 @@ impl Session {
             life,
             manners,
             extended: false,
+            secured: false,
             sender: None,
             recipients: Vec::new(),
             content: Vec::new(),
@@ -98,16 +107,31 @@ impl Session {
 
     async fn run(mut self) {
         // Whatever ends a session, there is nobody to tell.
-        let _ended = self.converse().await;
+        let mut after = self.greet().await;
+        while let Ok(After::Talk) = after {
+            after = self.converse().await;
+            if let Ok(After::StartTls) = after {
+                let Ok(wire) = self.wire.accept_tls().await else { return };
+                (self.wire, self.secured, self.extended) = (wire, true, false);
+                after = Ok(After::Talk);
+            }
+        }
         self.wire.close().await;
     }
 
-    async fn converse(&mut self) -> Result<(), Gone> {
+    async fn greet(&mut self) -> Result<After, Gone> {
         match self.refusal(self.manners.greeting) {
-            Some(500..) => return self.wire.say("554 5.3.2 no mail here").await,
-            Some(_) => return self.wire.say("421 4.3.2 not now").await,
-            None => self.answer("220 remote.test ESMTP").await?,
+            Some(500..) => self.wire.say("554 5.3.2 no mail here").await?,
+            Some(_) => self.wire.say("421 4.3.2 not now").await?,
+            None => {
+                self.answer("220 remote.test ESMTP").await?;
+                return Ok(After::Talk);
+            }
         }
+        Ok(After::Leave)
+    }
+
+    async fn converse(&mut self) -> Result<After, Gone> {
         loop {
             let line = self.wire.line().await?;
             if line.len() > 510 {
@@ -117,9 +141,12 @@ impl Session {
             if !self.manners.offers.pipelining && !self.wire.unread().is_empty() && verb != "BDAT" {
                 self.breach(format!("pipelined behind {line}"));
             }
+            if verb == "STARTTLS" && self.start_tls(&line).await? {
+                return Ok(After::StartTls);
+            }
             self.obey(&verb, &line).await?;
             if verb == "QUIT" {
-                return Ok(());
+                return Ok(After::Leave);
             }
         }
     }
@@ -136,6 +163,8 @@ impl Session {
                 self.forget();
                 self.answer("250 2.0.0 forgotten").await
             }
+            // It was refused.
+            "STARTTLS" => Ok(()),
             "NOOP" => self.answer("250 2.0.0 yes").await,
             "QUIT" => self.answer("221 2.0.0 bye").await,
             _ => {
@@ -143,6 +172,28 @@ impl Session {
                 self.answer("500 5.5.2 what?").await
             }
         }
+    }
+
+    /// Whether the handshake is next.
+    async fn start_tls(&mut self, line: &str) -> Result<bool, Gone> {
+        if !self.offers_tls() || !self.extended || !self.wire.unread().is_empty() {
+            self.breach(format!("not offered, or something behind it: {line}"));
+        }
+        self.forget();
+        if let Some(code) = self.refusal(self.manners.starttls) {
+            self.answer(&format!("{code} {}.7.0 no TLS today", code / 100)).await?;
+            return Ok(false);
+        }
+        self.wire.say("220 2.0.0 go on").await?;
+        if self.server.rolls(self.manners.slow) {
+            // Longer than the relay waits for a handshake, or not.
+            self.server.executor.sleep(self.server.random.millis(1..120_000)).await;
+        }
+        Ok(true)
+    }
+
+    fn offers_tls(&self) -> bool {
+        self.manners.offers.starttls && !self.secured
     }
 
     async fn ehlo(&mut self) -> Result<(), Gone> {
@@ -161,6 +212,7 @@ impl Session {
             (offers.eight_bit, "8BITMIME"),
             (offers.size, "SIZE 10000000"),
             (offers.dsn, "DSN"),
+            (self.offers_tls(), "STARTTLS"),
             (true, "ENHANCEDSTATUSCODES"),
         ];
         let offered = words.iter().filter(|(offered, _)| *offered);

@@ -11,7 +11,7 @@ use super::disk::Crash;
 use super::journal::Entry;
 use super::ledger::{Answer, Delivery};
 use super::manners::{Manners, Refusals};
-use super::network::Reach;
+use super::network::{Reach, Weather};
 use super::oracle::{Oracle, WallClock};
 use super::plan::Plan;
 use super::run::Simulation;
@@ -95,6 +95,37 @@ fn on_a_quiet_day_everything_is_delivered_at_the_first_attempt() {
             assert!(!bounced(&entry.event));
         }
     });
+}
+
+/// A host that offers TLS and fails at it gets its mail in clear, at once; one that does not fail
+/// gets it encrypted.
+#[test]
+fn broken_tls_delays_nothing() {
+    for (tls_failed, seed) in [(0, 21), (1_000, 22), (1_000, 23)] {
+        let weather = Weather { tls_failed, ..Weather::fine() };
+        story(seed, Plan { weather, ..one_sender(6) }, |sim| {
+            sim.start();
+            let mails = sim.mails(6);
+            sim.add_sender(Habits::plain(), mails);
+            let all_are_out = |sim: &Simulation| {
+                let delivered = |event: &Event| matches!(event, Event::RecipientDelivered { .. });
+                sim.ground.journal.count(delivered) == 6
+            };
+            sim.go_until("six deliveries", Duration::from_secs(60), all_are_out);
+            let entries = sim.ground.journal.entries();
+            for entry in &*entries {
+                assert!(!matches!(entry.event, Event::RecipientDeferred { .. }));
+                if let Event::RecipientDelivered { attempts, tls, .. } = &entry.event {
+                    assert_eq!((*attempts, tls.is_some()), (1, tls_failed == 0));
+                }
+            }
+            let failed = |entry: &&Entry| matches!(entry.event, Event::HandshakeFailed { .. });
+            assert_eq!(entries.iter().filter(failed).count() > 0, tls_failed > 0);
+            drop(entries);
+            sim.drain();
+            sim.finish();
+        });
+    }
 }
 
 /// Wherever in the life of a message the relay dies, each recipient gets it, and twice only if

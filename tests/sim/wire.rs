@@ -7,7 +7,7 @@
 use super::executor::Executor;
 use super::network::SimStream;
 use super::pipe::Mark;
-use baton::shard::world::Stream;
+use baton::shard::world::{Stream, TlsTrust};
 use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
@@ -123,7 +123,18 @@ impl Wire {
     pub async fn secured(self) -> Result<Wire, Gone> {
         assert!(self.input.is_empty(), "a server says nothing between 220 and the handshake");
         let Wire { executor, stream, patience, .. } = self;
-        let stream = executor.within(patience, stream.connect_tls()).await.ok_or(Gone)??;
+        let handshake = stream.connect_tls("relay.test", TlsTrust::Any);
+        let stream = executor.within(patience, handshake).await.ok_or(Gone)??;
+        Ok(Wire::new(executor, stream, patience))
+    }
+
+    /// The server's side of it.
+    pub async fn accept_tls(self) -> Result<Wire, Gone> {
+        if !self.input.is_empty() {
+            return Err(Gone);
+        }
+        let Wire { executor, stream, patience, .. } = self;
+        let stream = executor.within(patience, stream.accept_tls(0)).await.ok_or(Gone)??;
         Ok(Wire::new(executor, stream, patience))
     }
 

@@ -6,7 +6,7 @@
 //!
 //! RFC 5321 4.1.1.1 (the reply to EHLO), RFC 1870 (SIZE), RFC 2034 (ENHANCEDSTATUSCODES),
 //! RFC 2920 (PIPELINING), RFC 3030 (CHUNKING), RFC 3207 (STARTTLS), RFC 3461 (DSN),
-//! RFC 6152 (8BITMIME), RFC 6531 (SMTPUTF8).
+//! RFC 6152 (8BITMIME), RFC 6531 (SMTPUTF8), RFC 8689 (REQUIRETLS).
 
 /// The service extensions that matter to a sender.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,7 @@ pub struct Features {
     pub size: Option<u64>,
     pub enhanced: bool,
     pub starttls: bool,
+    pub require_tls: bool,
 }
 
 impl Features {
@@ -43,6 +44,7 @@ impl Features {
                 }
                 "ENHANCEDSTATUSCODES" => features.enhanced = true,
                 "STARTTLS" => features.starttls = true,
+                "REQUIRETLS" => features.require_tls = true,
                 _ => {}
             }
         }
@@ -70,6 +72,8 @@ mod tests {
         let all = "mx\nPIPELINING\nSMTPUTF8\nENHANCEDSTATUSCODES\nSTARTTLS\nAUTH PLAIN";
         let some = Features { pipelining: true, utf8: true, enhanced: true, ..none() };
         assert_eq!(Features::parse(all), Features { starttls: true, ..some });
+        let under_tls = Features { require_tls: true, ..none() };
+        assert_eq!(Features::parse("mx\nRequireTLS"), under_tls);
     }
 
     fn none() -> Features {

@@ -7,13 +7,14 @@
 //! | file | what |
 //! |---|---|
 //! | `step.rs` | the words between driver and session |
-//! | `session.rs` | greeting, EHLO, one transaction after the other, QUIT |
+//! | `session.rs` | greeting, EHLO, STARTTLS, one transaction after the other, QUIT |
 //! | `transaction.rs` | MAIL to final reply: what may be sent, what each reply settles |
 //! | `features.rs` | what EHLO offered |
 //! | `dots.rs` | the body under DATA |
 //! | `outcome.rs` | what a reply means, and for whom: the table of verdicts and scopes |
 //!
-//! RFC 5321 (client's side), 1870, 2920, 3030, 3461, 6152, 6531; cited where each rule is.
+//! RFC 5321 (client's side), 1870, 2920, 3030, 3207, 3461, 6152, 6531, 8689; cited where each rule
+//! is.
 
 mod dots;
 mod features;
@@ -24,4 +25,4 @@ mod transaction;
 
 pub use features::Features;
 pub use session::ClientSession;
-pub use step::{Delivery, Lost, Step, Wait};
+pub use step::{Delivery, Lost, Step, TlsPolicy, Trust, Wait};

@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | 421, to anything | transient | session: the connection ends here, another may do better |
 //! | 4xx or 5xx to the greeting, EHLO | transient | session (4xx), site (5xx): try another host |
+//! | STARTTLS refused or not offered, where it must be | transient | site: another host may do it |
+//! | TLS fails after its 220 | transient | session |
 //! | 4xx, 5xx to MAIL, DATA or the body | by its class | message, but for the two rows below |
 //! | x.3.2 there ("not accepting messages") | by its class | site: it says so of every message |
 //! | 4.4.x there (network and routing) | transient | session: it is not about this message |
@@ -45,6 +47,11 @@ const SYSTEM_NOT_ACCEPTING: (u16, u16) = (3, 2);
 const MESSAGE_TOO_LONG: [StatusCode; 2] = [StatusCode::new(5, 2, 3), StatusCode::new(5, 3, 4)];
 const BAD_CONNECTION: StatusCode = StatusCode::new(4, 4, 2);
 const NOT_THE_PROTOCOL: StatusCode = StatusCode::new(4, 5, 0);
+/// "Security features not supported" (RFC 3463 3.8). The "encryption needed" of the registry
+/// (x.7.10, x.7.11; RFC 5248, RFC 4954) is about a mechanism of AUTH, not about the session.
+const NO_TLS: StatusCode = StatusCode::new(4, 7, 4);
+/// "Cryptographic failure" (RFC 3463 3.8).
+const TLS_FAILED: StatusCode = StatusCode::new(4, 7, 5);
 
 pub fn answer(reply: &RemoteReply) -> Answer {
     match reply.code / 100 {
@@ -82,6 +89,25 @@ pub fn recipient_refused(reply: RemoteReply) -> Outcome {
     by_reply(verdict, Scope::Recipient, Stage::Rcpt, reply)
 }
 
+/// STARTTLS is not offered where nothing may go in clear. Never final: a host that lost its
+/// certificate today offers it again tomorrow.
+pub fn not_offered() -> Outcome {
+    let words = "the next hop does not offer STARTTLS, and the route demands it";
+    let cause = Cause::local(NO_TLS, words);
+    Outcome { verdict: Verdict::Transient, scope: Scope::Site, stage: Stage::StartTls, cause }
+}
+
+/// A 4xx or 5xx to STARTTLS where nothing may go in clear.
+pub fn tls_refused(reply: RemoteReply) -> Outcome {
+    by_reply(Verdict::Transient, Scope::Site, Stage::StartTls, reply)
+}
+
+/// The handshake failed, or what was to begin it was no handshake.
+pub fn tls_failed(words: &str) -> Outcome {
+    let cause = Cause::local(TLS_FAILED, bounded(words));
+    Outcome { verdict: Verdict::Transient, scope: Scope::Session, stage: Stage::StartTls, cause }
+}
+
 /// A 4xx or 5xx to the greeting, EHLO or HELO.
 pub fn session_refused(stage: Stage, reply: RemoteReply) -> Outcome {
     let scope = match verdict_of(&reply) {
@@ -111,10 +137,11 @@ pub fn lost(stage: Stage, how: &Lost, fate: Fate) -> Outcome {
     let at = match stage {
         Stage::Greeting => "before its greeting",
         Stage::Ehlo => "in answer to EHLO",
+        Stage::StartTls => "while TLS was to start",
         Stage::Rcpt => "in answer to RCPT",
         Stage::Data => "while it was to take the message",
         Stage::Final => "after the whole message was sent",
-        Stage::Mail | Stage::Route | Stage::Connect | Stage::StartTls => "in answer to MAIL",
+        Stage::Mail | Stage::Route | Stage::Connect => "in answer to MAIL",
     };
     let note = match fate {
         Fate::Undelivered => "",

@@ -5,15 +5,18 @@
 //! question was sent, ends the session, because from then on every answer could be another's.
 //!
 //! After a transaction that failed, RSET goes first in the next one's flight, instead of closing.
-//! STARTTLS will stand between EHLO and the first transaction.
+//! STARTTLS stands between EHLO and the first transaction, with nothing in its flight. What the
+//! remote said before TLS is forgotten after it, and what came in clear behind its 220 ends the
+//! session: it would be taken for words under TLS (CVE-2011-0411).
 //!
-//! RFC 5321 3.1 (greeting), 3.2 (EHLO, HELO), 3.8 (421), 4.1.1.5 (RSET), 4.5.3.2 (timeouts).
+//! RFC 5321 3.1 (greeting), 3.2 (EHLO, HELO), 3.8 (421), 4.1.1.5 (RSET), 4.5.3.2 (timeouts);
+//! RFC 3207 4 (STARTTLS).
 
 use crate::message::{Outcome, RemoteReply, Stage};
 use crate::smtp::client::dots::Piece;
 use crate::smtp::client::features::Features;
 use crate::smtp::client::outcome::{self, Answer, Fate};
-use crate::smtp::client::step::{Delivery, Lost, Step, Wait};
+use crate::smtp::client::step::{Delivery, Lost, Step, TlsPolicy, Trust, Wait};
 use crate::smtp::client::transaction::{Asked, Transaction, out_of_place};
 use crate::smtp::command::Command;
 use crate::smtp::reply::ReplyReader;
@@ -30,7 +33,7 @@ const IDLE_BUFFER_BYTES_MAX: usize = 8 * 1024;
 ///
 /// ```
 /// use baton::message::Outcome;
-/// use baton::smtp::client::{ClientSession, Delivery, Lost, Step, Wait};
+/// use baton::smtp::client::{ClientSession, Delivery, Lost, Step, TlsPolicy, Wait};
 /// # use baton::message::*;
 /// # use baton::time::Stamp;
 /// # struct Stream { says: Vec<&'static [u8]>, heard: Vec<u8> }
@@ -48,7 +51,7 @@ const IDLE_BUFFER_BYTES_MAX: usize = 8 * 1024;
 /// # }
 ///
 /// fn attempt(mut stream: Stream, delivery: &Delivery<'_>) -> (Stream, Vec<(u16, Outcome)>) {
-///     let mut session = ClientSession::new("relay.example.net");
+///     let mut session = ClientSession::new("relay.example.net", TlsPolicy::Never);
 ///     let mut buffer = [0; 4096];
 ///     let (mut taken, mut filled) = (0, 0);
 ///     let mut outcomes = Vec::new();
@@ -70,6 +73,8 @@ const IDLE_BUFFER_BYTES_MAX: usize = 8 * 1024;
 ///                     Err(how) => session.lost(&how),
 ///                 }
 ///             }
+///             // A real driver secures its stream here, and says `secured` or `unsecured`.
+///             Step::StartTls => unreachable!("never, under this policy"),
 ///             // Here a real driver takes the next message for this host, or parks the connection.
 ///             Step::Ready if outcomes.is_empty() => session.begin(delivery),
 ///             Step::Ready => session.quit(),
@@ -100,6 +105,7 @@ const IDLE_BUFFER_BYTES_MAX: usize = 8 * 1024;
 /// #     }],
 /// #     body: BodyKind::SevenBit,
 /// #     utf8: false,
+/// #     require_tls: false,
 /// #     ret: None,
 /// #     envid: None,
 /// #     origin: Origin {
@@ -130,6 +136,9 @@ const IDLE_BUFFER_BYTES_MAX: usize = 8 * 1024;
 #[derive(Debug)]
 pub struct ClientSession {
     helo: Box<str>,
+    policy: TlsPolicy,
+    /// What the certificate is worth; `None` in clear.
+    secured: Option<Trust>,
     features: Features,
     phase: Phase,
     line: Line,
@@ -151,6 +160,10 @@ enum Phase {
     Greeting,
     Ehlo,
     Helo,
+    /// To be said, or said and not answered.
+    StartTls,
+    /// 220 has come: the driver's turn.
+    Handshake,
     Ready,
     Busy(Box<Transaction>),
     /// To be told to the driver.
@@ -179,10 +192,12 @@ impl ClientSession {
     ///
     /// # Panics
     /// When `helo` holds a line end.
-    pub fn new(helo: &str) -> Self {
+    pub fn new(helo: &str, policy: TlsPolicy) -> Self {
         assert!(!helo.contains(['\r', '\n']), "a name is one word");
         ClientSession {
             helo: helo.into(),
+            policy,
+            secured: None,
             features: Features::default(),
             phase: Phase::Greeting,
             line: Line::Up,
@@ -197,9 +212,15 @@ impl ClientSession {
         }
     }
 
-    /// What the next hop offers; nothing before it answered EHLO.
+    /// What the next hop offers; nothing before it answered EHLO, and again nothing between TLS
+    /// and the EHLO under it.
     pub fn features(&self) -> &Features {
         &self.features
+    }
+
+    /// Whether the session is under TLS.
+    pub fn is_secured(&self) -> bool {
+        self.secured.is_some()
     }
 
     /// Whether another transaction can come, now or after what is under way.
@@ -214,6 +235,29 @@ impl ClientSession {
         self.replies
     }
 
+    /// Answers [`Step::StartTls`]: the stream is under TLS. All that the remote said in clear is
+    /// forgotten, and EHLO is said again (RFC 3207 4.2).
+    ///
+    /// # Panics
+    /// Unless the last step was [`Step::StartTls`].
+    pub fn secured(&mut self, trust: Trust) {
+        assert!(matches!(self.phase, Phase::Handshake), "TLS follows the step that asks for it");
+        self.secured = Some(trust);
+        self.features = Features::default();
+        self.reader = ReplyReader::new();
+        self.phase = Phase::Ehlo;
+    }
+
+    /// Answers [`Step::StartTls`]: the handshake failed, in the words of who made it. The stream is
+    /// of no use any more; the next step is [`Step::Closed`].
+    ///
+    /// # Panics
+    /// Unless the last step was [`Step::StartTls`].
+    pub fn unsecured(&mut self, words: &str) {
+        assert!(matches!(self.phase, Phase::Handshake), "TLS follows the step that asks for it");
+        self.hang_up(outcome::tls_failed(&format!("the TLS handshake failed: {words}")));
+    }
+
     /// Starts a transaction. Copies what it needs; the body is shared, not copied.
     ///
     /// # Panics
@@ -224,7 +268,8 @@ impl ClientSession {
             "a transaction begins when the session is ready"
         );
         self.transactions += 1;
-        let transaction = Transaction::new(delivery, &self.features, self.needs_reset);
+        let features = &self.features;
+        let transaction = Transaction::new(delivery, features, self.secured, self.needs_reset);
         self.phase = Phase::Busy(Box::new(transaction));
     }
 
@@ -259,7 +304,13 @@ impl ClientSession {
             Phase::Busy(transaction) => transaction.fate(),
             _ => Fate::Undelivered,
         };
-        self.hang_up(outcome::lost(self.stage(), how, fate));
+        let stage = match self.phase {
+            // In TLS 1.3 a server's objections come after our end of the handshake: TLS that does
+            // not last to the first reply has failed.
+            Phase::Ehlo if self.is_secured() => Stage::StartTls,
+            _ => self.stage(),
+        };
+        self.hang_up(outcome::lost(stage, how, fate));
     }
 
     /// What is to be done next. Takes replies off the front of `input`, all of it before it
@@ -293,10 +344,11 @@ impl ClientSession {
                 let wait = if self.line == Line::Up { asked.wait() } else { Wait::Quit };
                 return Move::Step(Step::Read(wait));
             }
-            if matches!(self.phase, Phase::Ready) && self.line == Line::Up {
-                return Move::Step(Step::Ready);
+            match self.phase {
+                Phase::Ready if self.line == Line::Up => return Move::Step(Step::Ready),
+                Phase::Handshake if self.line == Line::Up => return Move::Step(Step::StartTls),
+                _ => self.speak(),
             }
-            self.speak();
         }
     }
 
@@ -344,6 +396,8 @@ impl ClientSession {
             | Phase::Greeting
             | Phase::Ehlo
             | Phase::Helo
+            | Phase::StartTls
+            | Phase::Handshake
             | Phase::Ready
             | Phase::Leaving => None,
         }
@@ -352,6 +406,11 @@ impl ClientSession {
     /// Takes one reply; false when `input` holds no whole one.
     fn hear(&mut self, input: &mut &[u8]) -> bool {
         let any = !input.is_empty();
+        if any && matches!(self.phase, Phase::Handshake) {
+            let words = "the remote went on in clear behind the 220 that was to start TLS";
+            self.hang_up(outcome::tls_failed(words));
+            return true;
+        }
         match self.reader.read(input) {
             Ok(Some(reply)) => {
                 self.within_reply = false;
@@ -384,6 +443,7 @@ impl ClientSession {
             None => self.hang_up(out_of_place(stage, &reply)),
             Some(Asked::Quit) => self.hang_up(outcome::session_ended(stage, reply)),
             Some(asked @ (Asked::Greeting | Asked::Ehlo | Asked::Helo)) => self.open(asked, reply),
+            Some(Asked::StartTls) => self.hear_start_tls(reply),
             Some(asked) => {
                 let Phase::Busy(transaction) = &mut self.phase else {
                     unreachable!("only a transaction asks this")
@@ -400,14 +460,37 @@ impl ClientSession {
             (Asked::Greeting, Answer::Yes) => Phase::Ehlo,
             (Asked::Ehlo, Answer::Yes) => {
                 self.features = Features::parse(&reply.text);
-                Phase::Ready
+                self.after_hello()
             }
             // RFC 5321 3.2: a server that does not know EHLO is greeted in the old way. Some say so
             // with 550, so every 5xx counts; one that means us refuses HELO as well.
             (Asked::Ehlo, Answer::No) if reply.code >= 500 => Phase::Helo,
-            (_, Answer::Yes) => Phase::Ready,
+            (_, Answer::Yes) => self.after_hello(),
             (_, Answer::No) => Phase::Failed(outcome::session_refused(asked.stage(), reply)),
             (_, Answer::GoOn) => return self.hang_up(out_of_place(asked.stage(), &reply)),
+        };
+    }
+
+    fn after_hello(&self) -> Phase {
+        match (self.policy, self.secured) {
+            // RFC 3207 4.2: a server must not offer it again; one that does is not asked.
+            (_, Some(Trust::Verified | Trust::Unverified)) | (TlsPolicy::Never, None) => {
+                Phase::Ready
+            }
+            (TlsPolicy::WhenOffered | TlsPolicy::Always, None) if self.features.starttls => {
+                Phase::StartTls
+            }
+            (TlsPolicy::WhenOffered, None) => Phase::Ready,
+            (TlsPolicy::Always, None) => Phase::Failed(outcome::not_offered()),
+        }
+    }
+
+    fn hear_start_tls(&mut self, reply: RemoteReply) {
+        self.phase = match (outcome::answer(&reply), self.policy) {
+            (Answer::Yes, _) => Phase::Handshake,
+            (Answer::No, TlsPolicy::Always) => Phase::Failed(outcome::tls_refused(reply)),
+            (Answer::No, TlsPolicy::WhenOffered | TlsPolicy::Never) => Phase::Ready,
+            (Answer::GoOn, _) => return self.hang_up(out_of_place(Stage::StartTls, &reply)),
         };
     }
 
@@ -431,6 +514,10 @@ impl ClientSession {
                 Command::Helo(helo.clone()).write(&mut self.out);
                 self.awaited.push_back(Asked::Helo);
             }
+            Phase::StartTls => {
+                Command::StartTls.write(&mut self.out);
+                self.awaited.push_back(Asked::StartTls);
+            }
             Phase::Busy(transaction) => {
                 transaction.fly(&self.features, &mut self.out, &mut self.awaited);
             }
@@ -438,7 +525,7 @@ impl ClientSession {
                 Command::Quit.write(&mut self.out);
                 self.awaited.push_back(Asked::Quit);
             }
-            Phase::Greeting | Phase::Ready | Phase::Failed(_) | Phase::Over => {
+            Phase::Greeting | Phase::Handshake | Phase::Ready | Phase::Failed(_) | Phase::Over => {
                 unreachable!("there is nothing to say here")
             }
         }
@@ -450,6 +537,7 @@ impl ClientSession {
             Phase::Busy(transaction) => transaction.stage(awaited),
             Phase::Greeting => Stage::Greeting,
             Phase::Ehlo | Phase::Helo => Stage::Ehlo,
+            Phase::StartTls | Phase::Handshake => Stage::StartTls,
             Phase::Ready | Phase::Failed(_) | Phase::Leaving | Phase::Over => Stage::Mail,
         }
     }
@@ -462,7 +550,12 @@ impl ClientSession {
         self.lent = false;
         match &mut self.phase {
             Phase::Busy(transaction) => transaction.abandon(&outcome),
-            Phase::Greeting | Phase::Ehlo | Phase::Helo | Phase::Ready => {
+            Phase::Greeting
+            | Phase::Ehlo
+            | Phase::Helo
+            | Phase::StartTls
+            | Phase::Handshake
+            | Phase::Ready => {
                 self.phase = Phase::Failed(outcome);
             }
             Phase::Failed(_) => {}

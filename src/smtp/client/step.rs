@@ -1,9 +1,10 @@
 //! The words between a session and the driver that owns its socket.
 //!
-//! [`Delivery`] goes in, [`Step`] comes out, [`Lost`] reports what only a driver can see, and
-//! [`Wait`] says how long to be patient. Plain values; the conversation itself is `session.rs`.
+//! [`Delivery`] and [`TlsPolicy`] go in, [`Step`] comes out, [`Lost`] and [`Trust`] report what
+//! only a driver can see, and [`Wait`] says how long to be patient. Plain values; the conversation
+//! itself is `session.rs`.
 //!
-//! RFC 5321 4.5.3.2 (timeouts).
+//! RFC 5321 4.5.3.2 (timeouts), RFC 3207 4 (STARTTLS).
 
 use crate::limits::FAREWELL_SECONDS_MAX;
 use crate::message::{Body, Envelope, Outcome};
@@ -18,6 +19,27 @@ pub struct Delivery<'a> {
     pub body: &'a Body,
 }
 
+/// Whether a session becomes one under TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsPolicy {
+    /// STARTTLS is not said, also where it is offered.
+    Never,
+    /// Where it is offered; in clear where it is not, or is refused.
+    WhenOffered,
+    /// Nothing but EHLO goes in clear.
+    Always,
+}
+
+/// What the certificate of a secured session is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Nobody vouches for it: what is sent is hidden from listeners, but perhaps not from
+    /// somebody in the middle.
+    Unverified,
+    /// Its chain and its name are good.
+    Verified,
+}
+
 /// What the driver has to do before it asks again.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step<'a> {
@@ -26,6 +48,10 @@ pub enum Step<'a> {
     /// All input is taken. Read more within the time, counted from the later of the last write
     /// and the last whole reply (see `ClientSession::replies`).
     Read(Wait),
+    /// Make the stream the client's side of TLS within [`Wait::Handshake`], then call `secured`; or
+    /// `unsecured` when that fails. Nothing that was read in clear is left: had there been
+    /// anything, the session would have ended here.
+    StartTls,
     /// Nothing is under way: `begin` a transaction, `quit`, or keep the connection for later.
     Ready,
     /// The transaction is over. One outcome per position, in the order they were given.
@@ -47,6 +73,9 @@ pub enum Step<'a> {
 pub enum Wait {
     Greeting,
     Ehlo,
+    StartTls,
+    /// Not a reply: the handshake of TLS.
+    Handshake,
     Mail,
     Rcpt,
     DataStart,
@@ -62,8 +91,10 @@ impl Wait {
         match self {
             // RFC 5321 4.5.3.2.1
             Wait::Greeting => Duration::from_mins(5),
-            // The RFC names no time for EHLO and RSET; they cost a server no more than MAIL does.
-            Wait::Ehlo | Wait::Rset => Duration::from_mins(5),
+            // The RFCs name no time for these; they cost a server no more than MAIL does.
+            Wait::Ehlo | Wait::StartTls | Wait::Rset => Duration::from_mins(5),
+            // Two round trips and a signature, on a server that has just answered.
+            Wait::Handshake => Duration::from_mins(1),
             // RFC 5321 4.5.3.2.2 and 4.5.3.2.3
             Wait::Mail | Wait::Rcpt => Duration::from_mins(5),
             // RFC 5321 4.5.3.2.4

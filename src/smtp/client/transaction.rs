@@ -11,7 +11,8 @@
 //! its sender is passed on in the same way: it was sent so to us, and we do not touch messages.
 //!
 //! RFC 5321 4.1.1, RFC 1870 6 (SIZE), RFC 2920 3.1 (what may be pipelined), RFC 3030 2 (BDAT),
-//! RFC 3461 5.2 (DSN passed on), RFC 6152 3 (8-bit), RFC 6531 3.5 (SMTPUTF8).
+//! RFC 3461 5.2 (DSN passed on), RFC 6152 3 (8-bit), RFC 6531 3.5 (SMTPUTF8),
+//! RFC 8689 4.2.1 (REQUIRETLS).
 
 use crate::message::{
     Body, BodyKind, Envelope, Notify, Outcome, Recipient, RemoteReply, Scope, Stage, StatusCode,
@@ -19,7 +20,7 @@ use crate::message::{
 use crate::smtp::client::dots::{self, Piece};
 use crate::smtp::client::features::Features;
 use crate::smtp::client::outcome::{self, Answer, Fate};
-use crate::smtp::client::step::{Delivery, Wait};
+use crate::smtp::client::step::{Delivery, Trust, Wait};
 use crate::smtp::command::{Command, MailFrom, RcptTo};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -32,12 +33,16 @@ pub const FLIGHT_BODY_BYTES_MAX: usize = 64 * 1024;
 /// the buffers between us and the remote, or both would wait for ever (RFC 2920 3.1).
 pub const FLIGHT_COMMANDS_MAX: usize = 256;
 
+/// "REQUIRETLS support required" (RFC 8689 4.2.1).
+const TLS_REQUIRED: StatusCode = StatusCode::new(5, 7, 30);
+
 /// What a reply that is awaited answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     Greeting,
     Ehlo,
     Helo,
+    StartTls,
     Reset,
     Mail,
     /// The place among the recipients of the transaction.
@@ -57,6 +62,7 @@ impl Asked {
         match self {
             Asked::Greeting => Stage::Greeting,
             Asked::Ehlo | Asked::Helo => Stage::Ehlo,
+            Asked::StartTls => Stage::StartTls,
             Asked::Reset | Asked::Mail | Asked::Quit => Stage::Mail,
             Asked::Rcpt(_) => Stage::Rcpt,
             Asked::Data => Stage::Data,
@@ -68,6 +74,7 @@ impl Asked {
         match self {
             Asked::Greeting => Wait::Greeting,
             Asked::Ehlo | Asked::Helo => Wait::Ehlo,
+            Asked::StartTls => Wait::StartTls,
             Asked::Reset => Wait::Rset,
             Asked::Mail => Wait::Mail,
             Asked::Rcpt(_) => Wait::Rcpt,
@@ -118,11 +125,17 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// `open_at_remote`: what the one before left behind.
+    /// `secured`: what the certificate is worth, `None` in clear. `open_at_remote`: what the one
+    /// before left behind.
     ///
     /// # Panics
     /// Without recipients, or when a position is not in the envelope.
-    pub fn new(delivery: &Delivery<'_>, features: &Features, open_at_remote: bool) -> Self {
+    pub fn new(
+        delivery: &Delivery<'_>,
+        features: &Features,
+        secured: Option<Trust>,
+        open_at_remote: bool,
+    ) -> Self {
         assert!(!delivery.recipients.is_empty(), "a transaction has a recipient");
         let mut this = Transaction {
             recipients: delivery.recipients.iter().map(|&at| (at, Standing::Open)).collect(),
@@ -134,7 +147,7 @@ impl Transaction {
             open_at_remote,
             heard: false,
         };
-        if let Some(outcome) = unfit_message(delivery, features) {
+        if let Some(outcome) = unfit_message(delivery, features, secured) {
             this.settle_rest(&outcome);
             return this;
         }
@@ -281,7 +294,7 @@ impl Transaction {
             | (Asked::Reset | Asked::Mail | Asked::Chunk | Asked::Dot, Answer::GoOn) => {
                 return Err(out_of_place(stage, &reply));
             }
-            (Asked::Greeting | Asked::Ehlo | Asked::Helo | Asked::Quit, _) => {
+            (Asked::Greeting | Asked::Ehlo | Asked::Helo | Asked::StartTls | Asked::Quit, _) => {
                 unreachable!("the session itself asks this")
             }
         }
@@ -382,8 +395,17 @@ pub fn out_of_place(stage: Stage, reply: &RemoteReply) -> Outcome {
 
 /// Why the next hop cannot carry the message, whoever it is for. Better to tell the sender now
 /// than to send what will be damaged or refused.
-fn unfit_message(delivery: &Delivery<'_>, features: &Features) -> Option<Outcome> {
+fn unfit_message(
+    delivery: &Delivery<'_>,
+    features: &Features,
+    secured: Option<Trust>,
+) -> Option<Outcome> {
     let Delivery { envelope, body, .. } = delivery;
+    if envelope.require_tls
+        && let Some(words) = lacks_tls(features, secured)
+    {
+        return Some(outcome::cannot_carry(Scope::Message, TLS_REQUIRED, words));
+    }
     let message = body.message();
     let octets = message.len() as u64;
     if let Some(limit) = features.size.filter(|&limit| limit > 0 && octets > limit) {
@@ -406,6 +428,20 @@ fn unfit_message(delivery: &Delivery<'_>, features: &Features) -> Option<Outcome
         return Some(outcome::cannot_carry(Scope::Message, StatusCode::new(5, 6, 3), words));
     }
     None
+}
+
+/// Why a message that requires TLS cannot go this way (RFC 8689 4.2.1), if so.
+fn lacks_tls(features: &Features, secured: Option<Trust>) -> Option<&'static str> {
+    match secured {
+        None => Some("the sender requires TLS, which the connection to the next hop has not"),
+        Some(Trust::Unverified) => {
+            Some("the sender requires TLS, and nobody vouches for the next hop's certificate")
+        }
+        Some(Trust::Verified) if !features.require_tls => {
+            Some("the sender requires TLS all the way, which the next hop does not promise")
+        }
+        Some(Trust::Verified) => None,
+    }
 }
 
 fn no_utf8(scope: Scope, what: &str) -> Outcome {
@@ -436,6 +472,8 @@ fn mail_line(delivery: &Delivery<'_>, features: &Features, utf8: bool) -> MailFr
         ret: ret.filter(|_| dsn),
         envid: envid.clone().filter(|_| dsn),
         auth: false,
+        // Only a message for which this is offered comes so far, see `lacks_tls`.
+        require_tls: delivery.envelope.require_tls,
         esmtp: true,
     }
 }

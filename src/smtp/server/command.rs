@@ -1,6 +1,7 @@
 //! Commands in their order: what each may follow, what it changes, what is answered.
 //!
-//! RFC 5321 4.1.4 (order), 3207 4 (STARTTLS), 1869 (EHLO keywords); the rest is cited at each rule.
+//! RFC 5321 4.1.4 (order), 3207 4 (STARTTLS), 8689 2 (REQUIRETLS), 1869 (EHLO keywords); the rest
+//! is cited at each rule.
 
 use super::line::{Line, names_chunk, without_crlf};
 use super::{Auth, Draft, Gate, Refusal, ServerSession, State, Step};
@@ -111,6 +112,10 @@ impl ServerSession {
         if self.rules.starttls && !self.protocol.tls {
             lines.push_str("\nSTARTTLS");
         }
+        if self.protocol.tls {
+            // RFC 8689 2: a promise about the session that it is given in.
+            lines.push_str("\nREQUIRETLS");
+        }
         if self.auth_is_offered() {
             lines.push_str("\nAUTH PLAIN LOGIN");
         }
@@ -133,6 +138,9 @@ impl ServerSession {
         }
         if mail.esmtp && !self.protocol.esmtp {
             return Err(say::PARAMETERS_NEED_EHLO);
+        }
+        if mail.require_tls && !self.protocol.tls {
+            return Err(say::REQUIRETLS_NEEDS_TLS);
         }
         let peer = || self.rules.peer_account.as_deref().map(Rc::from);
         let account = self.account.clone().or_else(peer).unwrap_or_default();
