@@ -1,4 +1,6 @@
-//! The binary as a whole: `send` into `sink`, then `balance`, over loopback on a free port.
+//! The binary as a whole: `send` into `sink`, then `balance`; `dns`. Over loopback on free ports.
+
+mod dns;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -28,17 +30,17 @@ impl Drop for Scratch {
     }
 }
 
-/// A running sink.
-struct Sink {
+/// A running `sink` or `dns`.
+struct Server {
     process: Child,
     output: BufReader<ChildStdout>,
     address: String,
 }
 
-impl Sink {
-    fn start(arguments: &[&str]) -> Sink {
+impl Server {
+    fn start(command: &str, arguments: &[&str]) -> Server {
         let mut process = Command::new(PROGRAM)
-            .args(["sink", "--listen", "127.0.0.1:0"])
+            .args([command, "--listen", "127.0.0.1:0"])
             .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
@@ -47,7 +49,7 @@ impl Sink {
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
         let address = line.strip_prefix("listening ").expect(&line).trim().to_owned();
-        Sink { process, output, address }
+        Server { process, output, address }
     }
 
     /// Ends it politely; returns its summary.
@@ -70,7 +72,7 @@ fn run(arguments: &[&str]) -> (String, i32) {
 fn every_way_of_sending_is_in_balance() {
     let scratch = Scratch::new("balance");
     let (sent, delivered) = (scratch.path("sent"), scratch.path("delivered"));
-    let sink = Sink::start(&["--ledger", &delivered]);
+    let sink = Server::start("sink", &["--ledger", &delivered]);
     let ways: [&[&str]; 5] = [
         &[],
         &["--pipelining"],
@@ -106,7 +108,8 @@ fn a_refused_message_leaves_nothing_behind_for_the_next() {
     let scratch = Scratch::new("refused");
     let (sent, delivered) = (scratch.path("sent"), scratch.path("delivered"));
     let (reject, defer) = (["--reject-permille", "200"], ["--defer-permille", "100"]);
-    let sink = Sink::start(&[&["--ledger", &delivered], &reject[..], &defer[..]].concat());
+    let sink =
+        Server::start("sink", &[&["--ledger", &delivered], &reject[..], &defer[..]].concat());
     let ways: [&[&str]; 4] =
         [&[], &["--pipelining"], &["--chunking"], &["--chunking", "--pipelining"]];
     for (number, way) in ways.iter().enumerate() {
@@ -132,7 +135,7 @@ fn a_refused_message_leaves_nothing_behind_for_the_next() {
 fn dumped_messages_are_the_same_by_either_framing() {
     let scratch = Scratch::new("dump");
     let folder = scratch.path("mail");
-    let sink = Sink::start(&["--dump", &folder]);
+    let sink = Server::start("sink", &["--dump", &folder]);
     for framing in [None, Some("--chunking")] {
         let common = ["send", "--to", &sink.address, "--messages", "1", "--sessions", "1"];
         let more = ["--run-id", "same", "--size", "20000"];
