@@ -20,6 +20,12 @@ pub fn adopt_listener(socket: Socket) -> net::TcpListener {
     unsafe { net::TcpListener::from_raw_fd(socket.into_raw_fd()) }
 }
 
+/// Gives a socket that is connected, or about to be, to the executor of this thread.
+pub fn adopt_stream(socket: Socket) -> net::TcpStream {
+    // SAFETY: `into_raw_fd` gives up ownership, so the stream is the descriptor's only owner.
+    unsafe { net::TcpStream::from_raw_fd(socket.into_raw_fd()) }
+}
+
 /// Gives a bound UDP socket to the executor of this thread.
 pub fn adopt_datagrams(socket: Socket) -> net::UdpSocket {
     // SAFETY: `into_raw_fd` gives up ownership, so the socket is the descriptor's only owner.

@@ -166,6 +166,10 @@ struct SendArgs {
     /// Sessions at the same time
     #[arg(long, value_name = "S", default_value_t = 50, value_parser = positive)]
     sessions: usize,
+    /// Connect from so many addresses in turn, 127.0.1.1 and up: senders of their own to a relay
+    /// that names them by address
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = sources)]
+    from_addresses: usize,
     /// Length of a message, header included
     #[arg(long, value_name = "BYTES", default_value_t = 4096)]
     size: usize,
@@ -330,6 +334,7 @@ fn send(args: SendArgs) -> Result<ExitCode, Error> {
         to: args.to,
         messages: args.messages.unwrap_or(u64::MAX),
         sessions: args.sessions,
+        sources: args.from_addresses,
         framing: if args.chunking { Framing::Chunk } else { Framing::Dots },
         pace: if args.pipelining { Pace::Pipelined } else { Pace::Lockstep },
         reuse: if args.new_connections { Reuse::OneMessage } else { Reuse::Session },
@@ -383,6 +388,11 @@ fn idle(args: &IdleArgs) -> Result<ExitCode, Error> {
 /// A count of at least one.
 fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or("a whole number from 1 up".to_owned())
+}
+
+fn sources(text: &str) -> Result<usize, String> {
+    let sources = text.parse().ok().filter(|sources| *sources <= source::SOURCES_MAX);
+    sources.ok_or(format!("a whole number from 0 to {}", source::SOURCES_MAX))
 }
 
 fn permille(text: &str) -> Result<u16, String> {
