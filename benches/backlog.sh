@@ -82,12 +82,13 @@ END
     } | configure
 }
 
-# probe NAME: mail from another address, and how long it waited for its 250
+# probe WHEN: mail from another address, and how long it waited for its 250
 probe() {
+    local run=probe-${1//[^a-z]/-}
     "$bin/baton-load" send --to "$relay" --rate 200 --duration-s $probe_s --sessions 10 --size 1000 \
-        --senders 1 --domains "$domains" --run-id "probe-$1" >"$work/probe-$1"
+        --senders 1 --domains "$domains" --run-id "$run" >"$work/$run"
     row "accept latency, $1" \
-        "p50 $(field "probe-$1" p50) ms, p99 $(field "probe-$1" p99) ms, max $(field "probe-$1" max) ms"
+        "p50 $(field "$run" p50) ms, p99 $(field "$run" p99) ms, max $(field "$run" max) ms"
 }
 
 fill() {
@@ -167,12 +168,12 @@ drop() {
     # The port that was free is known now, and the command line finds it where the relay did.
     sed '/^\[admin\]/,$ s/^address = .*/address = "'"$admin"'"/' "$work/baton.toml" >"$work/cli.toml"
     probe "draining"
-    probe "draining, while a sender is dropped" >"$work/probe" &
+    probe "while a sender is dropped" >"$work/probe" &
     probing=$!
     pids+=("$probing")
     began=$(now_ms)
     "$bin/baton" queue drop --config "$work/cli.toml" --sender 'local|peer|127.0.1.1' >"$work/drop"
-    row "one sender's mail dropped after" "$(seconds $(($(now_ms) - began))): $(tail -1 "$work/drop")"
+    row "one sender's mail dropped after" "$(seconds $(($(now_ms) - began))): $(paste -sd ";" "$work/drop")"
     finish "$probing"
     cat "$work/probe"
 }
