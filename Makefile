@@ -3,6 +3,9 @@
 #   make run      build and start the relay with etc/baton.toml (CONFIG=file for another)
 #   make demo     relay and sink on loopback, three messages through them, what happened
 #   make test     all tests          make bench    the measurements of the README
+#   make bench-backlog    a million messages that wait: memory, disk, start, drop, drain
+#   make bench-domains    what many destination domains cost; FLAGS=.. as the scripts say, such as
+#                         `make bench-backlog FLAGS=--large` for five million
 #   make lint     format and clippy  make build     the binaries; then, as root,
 #                                    make install   binary, unit file and example configuration
 #
@@ -24,7 +27,7 @@ CARGO := cargo
 TARGET := $(or $(shell $(CARGO) metadata --no-deps --format-version 1 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'),target)
 BIN := $(TARGET)/release
 
-.PHONY: run demo test bench lint install build packages test-packages rust
+.PHONY: run demo test bench bench-backlog bench-domains lint install build packages test-packages rust
 
 run: build
 	$(BIN)/baton run --config $(CONFIG)
@@ -39,6 +42,12 @@ test: test-packages rust
 
 bench: test-packages build
 	benches/relay.sh $(BIN)
+
+bench-backlog: test-packages build
+	benches/backlog.sh $(FLAGS) $(BIN)
+
+bench-domains: test-packages build
+	benches/domains.sh $(FLAGS) $(BIN)
 
 lint: packages rust
 	$(CARGO) fmt --all --check

@@ -13,34 +13,12 @@ set -euo pipefail
 
 bin=${1:-target/release}
 messages=${2:-40000}
-work=$(mktemp -d "${TMPDIR:-/var/tmp}/baton-relay.XXXXXX")
-pids=()
-stop_all() {
-    for pid in "${pids[@]}"; do
-        kill -KILL "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
-    done
-    pids=()
-}
-trap 'stop_all; rm -rf "$work"' EXIT
-
-for tool in smtp-source:postfix smtp-sink:postfix curl:curl; do
-    PATH=$PATH:/usr/sbin command -v "${tool%:*}" >/dev/null || {
-        echo "${tool%:*} is missing: apt-get install ${tool#*:}" >&2
-        exit 1
-    }
-done
+# shellcheck source=benches/rig.sh
+. "$(dirname "$0")/rig.sh"
+need smtp-source postfix
+need smtp-sink postfix
+need curl curl
 PATH=$PATH:/usr/sbin
-
-# The address on the first line of FILE that begins with WORD; waits for it as long as PID lives.
-address() {
-    local file=$1 word=$2 pid=$3 line
-    until line=$(grep -m 1 "^$word " "$file" 2>/dev/null); do
-        kill -0 "$pid" 2>/dev/null || { cat "$file" >&2; exit 1; }
-        sleep 0.05
-    done
-    echo "${line#"$word "}"
-}
 
 # The port of a process that was told to take any and does not say which.
 listening_port() {
@@ -55,54 +33,12 @@ listening_port() {
     exit 1
 }
 
-start_sink() {
-    case $1 in
-    postfix)
-        local user=()
-        # As root it insists on being told who to be.
-        [ "$(id -u)" -eq 0 ] && user=(-u root)
-        smtp-sink "${user[@]}" 127.0.0.1:0 1024 &
-        pids+=($!)
-        sink=127.0.0.1:$(listening_port $!)
-        ;;
-    baton-load)
-        # A file that is new: an old one would tell the old address.
-        rm -f "$work/sink"
-        "$bin/baton-load" sink --listen 127.0.0.1:0 >"$work/sink" &
-        pids+=($!)
-        sink=$(address "$work/sink" listening $!)
-        ;;
-    esac
-}
-
-start_baton() {
-    rm -rf "$work/data" "$work/events.jsonl" "$work/baton"
-    cat >"$work/baton.toml" <<END
-hostname = "relay.test"
-data_dir = "$work/data"
-shards = $1
-[[listener]]
-address = "127.0.0.1:0"
-[[peer]]
-network = "127.0.0.0/8"
-account = "local"
-[[route]]
-domain = "*"
-via = ["$sink"]
-[admin]
-address = "127.0.0.1:0"
-[log]
-path = "$work/events.jsonl"
-END
-    "$bin/baton" run --config "$work/baton.toml" 2>"$work/baton" &
-    baton=$!
-    pids+=("$baton")
-    relay=$(address "$work/baton" listening "$baton")
-    admin=$(address "$work/baton" admin "$baton")
-}
-
-metric() {
-    curl -s "http://$admin/metrics" | awk -v name="$1" '$1 == name { print $2 }'
+start_other_sink() {
+    local user=()
+    # As root it insists on being told who to be.
+    [ "$(id -u)" -eq 0 ] && user=(-u root)
+    start sink smtp-sink "${user[@]}" 127.0.0.1:0 1024
+    sink=127.0.0.1:$(listening_port $!)
 }
 
 # Sends everything and waits until it was relayed; what `baton-load cpu` measures.
@@ -117,17 +53,21 @@ flow() {
             --pipelining >"$work/send"
         ;;
     esac
-    # The counter follows what was committed; it is looked at seldom, not to be what is measured.
-    until [ "$(metric baton_recipients_delivered_total)" -ge "$messages" ]; do sleep 0.02; done
+    until_relayed "$messages"
 }
-export -f flow metric
+export -f flow
 export bin messages relay admin work
 
 measure() {
     local tools=$1 shards=$2 syncs line
-    start_sink "$tools"
-    start_baton "$shards"
-    export relay admin
+    case $tools in
+    postfix) start_other_sink ;;
+    baton-load) start_sink 127.0.0.1:0 ;;
+    esac
+    rm -rf "$work/data" "$work/events.jsonl"
+    route_to_sink | configure
+    start_baton
+    export relay admin baton
     syncs=$(metric baton_wal_syncs_total)
     line=$("$bin/baton-load" cpu --pid "$baton" --messages "$messages" -- bash -c "flow $tools")
     line=$(grep '^cpu: ' <<<"$line")
@@ -142,7 +82,7 @@ measure() {
     stop_all
 }
 
-echo "machine: $(nproc) cores, kernel $(uname -r), data on $(df --output=fstype "$work" | tail -1)"
+machine
 printf '%-11s %6s %9s %10s %9s %10s %12s\n' \
     tools shards messages messages/s cpu_us/m syncs/m switches/m
 for tools in postfix baton-load; do

@@ -4,7 +4,7 @@
 //! clock, the limit on open files. Decides nothing about SMTP or load.
 
 use std::io;
-use std::os::fd::{FromRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -18,6 +18,34 @@ use socket2::Socket;
 pub fn adopt_listener(socket: Socket) -> net::TcpListener {
     // SAFETY: `into_raw_fd` gives up ownership, so the listener is the descriptor's only owner.
     unsafe { net::TcpListener::from_raw_fd(socket.into_raw_fd()) }
+}
+
+/// Gives a socket that is connected, or about to be, to the executor of this thread.
+pub fn adopt_stream(socket: Socket) -> net::TcpStream {
+    // SAFETY: `into_raw_fd` gives up ownership, so the stream is the descriptor's only owner.
+    unsafe { net::TcpStream::from_raw_fd(socket.into_raw_fd()) }
+}
+
+/// Gives a bound UDP socket to the executor of this thread.
+pub fn adopt_datagrams(socket: Socket) -> net::UdpSocket {
+    // SAFETY: `into_raw_fd` gives up ownership, so the socket is the descriptor's only owner.
+    unsafe { net::UdpSocket::from_raw_fd(socket.into_raw_fd()) }
+}
+
+/// Lets a socket see only what comes through the loopback device; anybody may (kernel 5.7).
+pub fn bind_to_loopback_device(socket: &Socket) -> io::Result<()> {
+    const DEVICE: &[u8] = b"lo";
+    // SAFETY: the pointer and the length are those of `DEVICE`, which the call only reads.
+    let code = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_BINDTODEVICE,
+            DEVICE.as_ptr().cast(),
+            DEVICE.len() as libc::socklen_t,
+        )
+    };
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Gives one end of a socket pair to the executor of this thread.

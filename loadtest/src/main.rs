@@ -4,7 +4,7 @@
 //! send --> relay under test --> sink      two ledgers, written before each next word on the wire
 //!   |                            |
 //!   +------> balance <-----------+        lost, duplicated, damaged?
-//! idle, cpu                               the price of a session, of a message
+//! dns          which leads the relay to the sink      idle, cpu: the price of a session, a message
 //! ```
 //! This file turns arguments into the checked settings of one command. Exit codes: 0 as asked, 1
 //! the run or the balance failed, 2 a mistake in the arguments or the surroundings. Never leaves
@@ -13,7 +13,9 @@
 #![expect(clippy::disallowed_methods, reason = "a load generator measures the real clock")]
 
 mod balance;
+mod bind;
 mod cpu;
+mod dns;
 mod error;
 mod idle;
 mod kernel;
@@ -34,13 +36,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use hickory_proto::rr::Name;
 
+use crate::bind::Extent;
+use crate::dns::answer::Faults;
+use crate::dns::zone::{Addresses, Families, Zone};
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::loopback::Loopback;
 use crate::message::{Framing, Maker, Recipe};
 use crate::report::Report;
-use crate::session::{Offer, Personality};
+use crate::session::{Greeting, Offer, Personality};
 use crate::source::{Load, Reuse};
 use crate::transaction::Pace;
 
@@ -56,6 +62,8 @@ struct Cli {
 enum Command {
     /// Accept all mail and keep a ledger of it, until SIGTERM
     Sink(SinkArgs),
+    /// Answer DNS queries for a fake internet whose MX hosts are on this host, until SIGTERM
+    Dns(DnsArgs),
     /// Send messages over many sessions and keep a ledger of the answers
     Send(SendArgs),
     /// Compare what was sent with what arrived; exit 1 if anything is missing or corrupt
@@ -71,6 +79,18 @@ struct SinkArgs {
     /// Address to listen on; port 0 takes a free one, the first line printed says which
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2600")]
     listen: Loopback,
+    /// Listen on all of 127.0.0.0/8 and ::1, at the port of --listen
+    #[arg(long)]
+    whole_loopback: bool,
+    /// Take connections and never say a word
+    #[arg(long, conflicts_with = "greeting")]
+    stall: bool,
+    /// Greet with this code instead of 220, and take no mail
+    #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(u16).range(400..600))]
+    greeting: Option<u16>,
+    /// Messages that a connection may bring before it is told 421; 0 is no limit
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    close_after: u64,
     /// Append a line for each message and recipient, before the message is answered
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
@@ -98,6 +118,44 @@ struct SinkArgs {
 }
 
 #[derive(Args)]
+struct DnsArgs {
+    /// Address to listen on, UDP and TCP; port 0 takes a free one, the first line printed says which
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5353")]
+    listen: Loopback,
+    /// All names below this one exist; any other is refused
+    #[arg(long, value_name = "NAME", default_value = "x.test", value_parser = suffix)]
+    suffix: Name,
+    /// Sites (sets of MX hosts) that share the domains; 0: each domain has its own
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    sites: u64,
+    /// Give each MX host an address of its own in 127.64.0.0/10 instead of 127.0.0.1 to all (the
+    /// sink then needs --whole-loopback)
+    #[arg(long)]
+    spread: bool,
+    /// Give each MX host the address ::1 as well
+    #[arg(long)]
+    ipv6: bool,
+    /// Time to live of all records
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    ttl: u32,
+    /// Of 1000 queries over UDP, how many are not answered
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = permille)]
+    lose: u16,
+    /// Of 1000 queries, how many are answered SERVFAIL
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = permille)]
+    servfail: u16,
+    /// Of 1000 answers over UDP, how many are truncated, so that TCP must be used
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = permille)]
+    truncate: u16,
+    /// Wait before each answer
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    delay_ms: u64,
+    /// Decides which queries fare badly
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Args)]
 struct SendArgs {
     /// The relay
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2525")]
@@ -108,6 +166,10 @@ struct SendArgs {
     /// Sessions at the same time
     #[arg(long, value_name = "S", default_value_t = 50, value_parser = positive)]
     sessions: usize,
+    /// Connect from so many addresses in turn, 127.0.1.1 and up: senders of their own to a relay
+    /// that names them by address
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = sources)]
+    from_addresses: usize,
     /// Length of a message, header included
     #[arg(long, value_name = "BYTES", default_value_t = 4096)]
     size: usize,
@@ -204,6 +266,7 @@ struct CpuArgs {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Sink(args) => sink(args),
+        Command::Dns(args) => dns(args),
         Command::Send(args) => send(args),
         Command::Balance(args) => balance(&args),
         Command::Idle(args) => idle(&args),
@@ -222,7 +285,14 @@ fn sink(args: SinkArgs) -> Result<ExitCode, Error> {
     kernel::raise_open_files(1 << 20);
     let service = sink::Service {
         listen: args.listen,
+        extent: if args.whole_loopback { Extent::Loopback } else { Extent::Address },
         personality: Personality {
+            greeting: match args.greeting {
+                _ if args.stall => Greeting::Never,
+                Some(code) => Greeting::Refusal(code),
+                None => Greeting::Ready,
+            },
+            messages_max: args.close_after,
             chunking: offer(args.no_chunking),
             pipelining: offer(args.no_pipelining),
             reject_permille: args.reject_permille,
@@ -237,6 +307,24 @@ fn sink(args: SinkArgs) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn dns(args: DnsArgs) -> Result<ExitCode, Error> {
+    kernel::raise_open_files(1 << 14);
+    dns::run(dns::Service {
+        listen: args.listen,
+        zone: Zone {
+            suffix: args.suffix,
+            sites: args.sites,
+            addresses: if args.spread { Addresses::Spread } else { Addresses::One },
+            families: if args.ipv6 { Families::Both } else { Families::Ipv4 },
+            ttl_s: args.ttl,
+        },
+        faults: Faults { lose: args.lose, servfail: args.servfail, truncate: args.truncate },
+        delay: Duration::from_millis(args.delay_ms),
+        seed: args.seed,
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn send(args: SendArgs) -> Result<ExitCode, Error> {
     kernel::raise_open_files(args.sessions as u64 + 64);
     let now = jiff::Zoned::now();
@@ -246,6 +334,7 @@ fn send(args: SendArgs) -> Result<ExitCode, Error> {
         to: args.to,
         messages: args.messages.unwrap_or(u64::MAX),
         sessions: args.sessions,
+        sources: args.from_addresses,
         framing: if args.chunking { Framing::Chunk } else { Framing::Dots },
         pace: if args.pipelining { Pace::Pipelined } else { Pace::Lockstep },
         reuse: if args.new_connections { Reuse::OneMessage } else { Reuse::Session },
@@ -301,6 +390,11 @@ fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or("a whole number from 1 up".to_owned())
 }
 
+fn sources(text: &str) -> Result<usize, String> {
+    let sources = text.parse().ok().filter(|sources| *sources <= source::SOURCES_MAX);
+    sources.ok_or(format!("a whole number from 0 to {}", source::SOURCES_MAX))
+}
+
 fn permille(text: &str) -> Result<u16, String> {
     let permille = text.parse().ok().filter(|permille| *permille <= 1000);
     permille.ok_or("a whole number from 0 to 1000".to_owned())
@@ -319,4 +413,11 @@ fn word(text: &str) -> Result<String, String> {
     } else {
         Err("1 to 64 letters, digits, '.', '_' or '-'".to_owned())
     }
+}
+
+/// A domain name that leaves room below it.
+fn suffix(text: &str) -> Result<Name, String> {
+    let mut name = Name::from_ascii(word(text)?).map_err(|error| error.to_string())?;
+    name.set_fqdn(true);
+    Ok(name)
 }

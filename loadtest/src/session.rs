@@ -27,6 +27,9 @@ const BUFFER_KEPT_BYTES_MAX: usize = 256 << 10;
 /// What this server offers and how it treats recipients.
 #[derive(Clone, Copy, Debug)]
 pub struct Personality {
+    pub greeting: Greeting,
+    /// Messages of one connection; the `MAIL` after the last is told 421. 0 is no limit.
+    pub messages_max: u64,
     pub chunking: Offer,
     pub pipelining: Offer,
     /// Of 1,000 recipient addresses, how many never exist (550). A given address always fares
@@ -35,6 +38,16 @@ pub struct Personality {
     /// Of 1,000 remaining `RCPT`s, how many are told to come back (451). Thrown anew each time.
     pub defer_permille: u16,
     pub seed: u64,
+}
+
+/// The first word to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    Ready,
+    /// This code, 400 to 599, and no mail; 421 closes, after others the client may (RFC 5321 3.1).
+    Refusal(u16),
+    /// None: the connection is taken and nothing is said. The driver's business, as is all waiting.
+    Never,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,11 +100,14 @@ pub struct Session {
     envelope: Envelope,
     content: Vec<u8>,
     fit: Fit,
+    messages: u64,
 }
 
 #[derive(Clone, Copy)]
 enum Phase {
     Command,
+    /// Greeted with a refusal: only `QUIT` is of use.
+    Refused,
     Data(Dots),
     /// `BDAT`: so many bytes are still to come, and then this happens.
     Chunk(usize, AfterChunk),
@@ -137,18 +153,33 @@ impl Session {
             envelope: Envelope::default(),
             content: Vec::new(),
             fit: Fit::Within,
+            messages: 0,
         }
     }
 
-    pub fn greeting() -> &'static [u8] {
-        b"220 sink.test ESMTP baton-load\r\n"
+    /// Says the first word: `Step::Idle` to go on, `Step::Close` to end.
+    pub fn greet(&mut self, replies: &mut Vec<u8>) -> Step {
+        match self.personality.greeting {
+            Greeting::Ready => replies.extend_from_slice(b"220 sink.test ESMTP baton-load\r\n"),
+            Greeting::Never => {}
+            Greeting::Refusal(421) => {
+                replies.extend_from_slice(b"421 4.3.2 sink.test not now\r\n");
+                self.phase = Phase::Closed;
+                return Step::Close;
+            }
+            Greeting::Refusal(code) => {
+                push_line(replies, format_args!("{code} sink.test takes no mail"));
+                self.phase = Phase::Refused;
+            }
+        }
+        Step::Idle
     }
 
     /// Uses `input` as far as it can, moving its start; adds replies to `replies`.
     pub fn advance(&mut self, input: &mut &[u8], replies: &mut Vec<u8>) -> Step {
         loop {
             match self.phase {
-                Phase::Command => {
+                Phase::Command | Phase::Refused => {
                     let Some(line) = self.take_line(input) else {
                         if self.line.len() > LINE_BYTES_MAX {
                             replies.extend_from_slice(b"500 5.5.6 line too long\r\n");
@@ -196,6 +227,7 @@ impl Session {
         assert!(matches!(self.phase, Phase::Complete), "there is a message to answer");
         push_line(replies, format_args!("250 2.0.0 taken as {number}"));
         self.reset();
+        self.messages += 1;
         self.phase = Phase::Command;
     }
 
@@ -219,6 +251,13 @@ impl Session {
     fn command(&mut self, line: &[u8], replies: &mut Vec<u8>) {
         let verb = line.split(|byte| *byte == b' ').next().unwrap_or_default();
         match verb.to_ascii_uppercase().as_slice() {
+            b"QUIT" => {
+                replies.extend_from_slice(b"221 2.0.0 bye\r\n");
+                self.phase = Phase::Closed;
+            }
+            _ if matches!(self.phase, Phase::Refused) => {
+                replies.extend_from_slice(b"503 5.5.1 no mail is taken here\r\n");
+            }
             b"EHLO" => self.ehlo(replies),
             b"HELO" => {
                 self.reset();
@@ -234,10 +273,6 @@ impl Session {
             }
             b"NOOP" => replies.extend_from_slice(b"250 2.0.0 still here\r\n"),
             b"VRFY" => replies.extend_from_slice(b"252 2.5.0 send and see\r\n"),
-            b"QUIT" => {
-                replies.extend_from_slice(b"221 2.0.0 bye\r\n");
-                self.phase = Phase::Closed;
-            }
             _ => replies.extend_from_slice(b"500 5.5.1 unknown command\r\n"),
         }
     }
@@ -260,6 +295,9 @@ impl Session {
             replies.extend_from_slice(b"501 5.5.4 MAIL FROM:<address>\r\n");
         } else if !self.envelope.mail.is_empty() {
             replies.extend_from_slice(b"503 5.5.1 one MAIL at a time\r\n");
+        } else if (1..=self.messages).contains(&self.personality.messages_max) {
+            replies.extend_from_slice(b"421 4.3.2 enough for one connection\r\n");
+            self.phase = Phase::Closed;
         } else {
             self.envelope.mail.extend_from_slice(line);
             replies.extend_from_slice(b"250 2.1.0 ok\r\n");

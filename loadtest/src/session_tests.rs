@@ -3,6 +3,8 @@
 use super::*;
 
 const PLAIN: Personality = Personality {
+    greeting: Greeting::Ready,
+    messages_max: 0,
     chunking: Offer::Made,
     pipelining: Offer::Made,
     reject_permille: 0,
@@ -143,4 +145,32 @@ fn an_address_is_found_in_its_brackets() {
     ] {
         assert_eq!(path(line.as_bytes()), address.as_bytes(), "{line}");
     }
+}
+
+#[test]
+fn a_refusing_server_takes_nothing_but_a_farewell() {
+    let mut replies = Vec::new();
+    let refusing = Personality { greeting: Greeting::Refusal(554), ..PLAIN };
+    let mut session = Session::new(refusing, 1);
+    assert_eq!(session.greet(&mut replies), Step::Idle);
+    assert!(replies.starts_with(b"554 "));
+    replies.clear();
+    let mut input = &b"EHLO me\r\nMAIL FROM:<a@x.test>\r\nQUIT\r\nNOOP\r\n"[..];
+    assert_eq!(session.advance(&mut input, &mut replies), Step::Close);
+    let codes: Vec<&[u8]> =
+        replies.split(|byte| *byte == b'\n').map(|line| &line[..3.min(line.len())]).collect();
+    assert_eq!(codes, [&b"503"[..], b"503", b"221", b""]);
+
+    replies.clear();
+    let mut session = Session::new(Personality { greeting: Greeting::Refusal(421), ..PLAIN }, 1);
+    assert_eq!(session.greet(&mut replies), Step::Close);
+    assert!(replies.starts_with(b"421 "));
+}
+
+#[test]
+fn a_connection_brings_as_many_messages_as_it_may() {
+    let message = "MAIL FROM:<a@x.test>\r\nRCPT TO:<b@x.test>\r\nDATA\r\nhi\r\n.\r\n";
+    let (codes, taken) = talk_all(Personality { messages_max: 2, ..PLAIN }, &message.repeat(3));
+    assert_eq!(taken.len(), 2);
+    assert_eq!(codes, ["250", "250", "354", "250", "250", "250", "354", "250", "421"]);
 }

@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,21 +16,15 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 use glommio::net::{TcpListener, TcpStream};
 use glommio::timer::sleep;
 use glommio::{LocalExecutorBuilder, Placement, spawn_local};
-use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::bind::{self, Extent};
 use crate::error::Error;
-use crate::kernel;
 use crate::ledger::{Ledger, NO_SERIAL, Shape};
 use crate::loopback::Loopback;
 use crate::message::{Identity, recognise};
-use crate::session::{Envelope, Personality, Session, Step};
+use crate::session::{Envelope, Greeting, Personality, Session, Step};
 use crate::signals::EndRequest;
 
-/// Connections that may wait to be accepted; the kernel lowers it to its own limit.
-const BACKLOG: i32 = 4096;
-/// Attempts to bind an address in use, and the pause between two.
-const BINDS_MAX: u32 = 100;
-const BIND_PAUSE: Duration = Duration::from_millis(20);
 /// One read of a session.
 const READ_BYTES: usize = 32 << 10;
 /// Before the next accept when the process has no descriptors left.
@@ -39,6 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub struct Service {
     pub listen: Loopback,
+    pub extent: Extent,
     pub personality: Personality,
     pub delay: Duration,
 }
@@ -51,11 +47,11 @@ pub fn run(service: Service, ledger: Ledger, dump: Option<Dump>) -> Result<(), E
         .map_err(|error| Error::Executor(error.to_string()))?;
     executor.run(async move {
         let address = service.listen.address();
-        let listener =
-            listen(service.listen).await.map_err(|source| Error::Listen { address, source })?;
-        let bound = listener.local_addr().map_or(address, |bound| bound);
+        let listener = bind::tcp(service.listen, service.extent).await;
+        let listener = listener.map_err(|source| Error::Listen { address, source })?;
+        let port = listener.local_addr().map_or(address.port(), |bound| bound.port());
         let mut end = EndRequest::listen()?;
-        println!("listening {bound}");
+        println!("listening {}", SocketAddr::new(address.ip(), port));
         let books = Rc::new(Books {
             ledger: RefCell::new(ledger),
             dump: dump.map(RefCell::new),
@@ -67,26 +63,6 @@ pub fn run(service: Service, ledger: Ledger, dump: Option<Dump>) -> Result<(), E
         println!("{}", books.totals.get().line());
         Ok(())
     })
-}
-
-/// Binds, and waits for an address that is only just being given back.
-///
-/// The rings of a killed process are torn down after it is gone, and until then they keep its
-/// sockets: a sink that starts again at once would find its own port taken. `SO_REUSEPORT` is no
-/// way out, it would let the dying listener have a share of the connections.
-async fn listen(listen: Loopback) -> io::Result<TcpListener> {
-    let address = listen.address();
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    let mut attempts = 0;
-    while let Err(error) = socket.bind(&address.into()).and_then(|()| socket.listen(BACKLOG)) {
-        attempts += 1;
-        if error.kind() != io::ErrorKind::AddrInUse || attempts == BINDS_MAX {
-            return Err(error);
-        }
-        sleep(BIND_PAUSE).await;
-    }
-    Ok(kernel::adopt_listener(socket))
 }
 
 async fn accept(listener: TcpListener, service: Service, books: Rc<Books>) {
@@ -114,10 +90,17 @@ async fn serve(
     books: &Books,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    if service.personality.greeting == Greeting::Never {
+        return hold(stream).await;
+    }
     let mut session = Session::new(service.personality, number);
     let mut replies = Vec::with_capacity(512);
     let mut input = vec![0; READ_BYTES];
-    stream.write_all(Session::greeting()).await?;
+    match session.greet(&mut replies) {
+        Step::Idle => flush(&mut stream, &mut replies).await?,
+        Step::Close => return flush(&mut stream, &mut replies).await,
+        Step::Message => unreachable!("nothing was read"),
+    }
     loop {
         let bytes = stream.read(&mut input).await?;
         if bytes == 0 {
@@ -140,6 +123,13 @@ async fn serve(
         }
         flush(&mut stream, &mut replies).await?;
     }
+}
+
+/// Waits for the client to give up; without the buffers of a session, so that many can be held.
+async fn hold(mut stream: TcpStream) -> io::Result<()> {
+    let mut scrap = [0; 64];
+    while stream.read(&mut scrap).await? > 0 {}
+    Ok(())
 }
 
 async fn flush(stream: &mut TcpStream, replies: &mut Vec<u8>) -> io::Result<()> {

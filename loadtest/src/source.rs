@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,8 @@ pub struct Load {
     /// Final replies wanted; `u64::MAX` when only time ends the run.
     pub messages: u64,
     pub sessions: usize,
+    /// Source addresses that the sessions share, from 127.0.1.1 up; 0 leaves it to the kernel.
+    pub sources: usize,
     pub framing: Framing,
     pub pace: Pace,
     pub reuse: Reuse,
@@ -59,6 +62,21 @@ pub struct Load {
     pub stall_max: Duration,
 }
 
+/// Addresses that `--from-addresses` may ask for: 127.0.1.1 to 127.0.255.250.
+pub const SOURCES_MAX: usize = SOURCES_PER_NET * 255;
+/// Of each 127.0.N.0/24.
+const SOURCES_PER_NET: usize = 250;
+
+impl Load {
+    /// Where session `number` connects from. It keeps its address, whatever it sends.
+    fn source(&self, number: usize) -> Option<Ipv4Addr> {
+        let place = number.checked_rem(self.sources)?;
+        let net = u8::try_from(1 + place / SOURCES_PER_NET).expect("below SOURCES_MAX");
+        let host = (1 + place % SOURCES_PER_NET) as u8;
+        Some(Ipv4Addr::new(127, 0, net, host))
+    }
+}
+
 /// Runs the load to its end, or to SIGINT or SIGTERM.
 pub fn run(load: Load, maker: Maker, ledger: Ledger, report: Report) -> Result<Report, Error> {
     let executor = LocalExecutorBuilder::new(Placement::Unbound)
@@ -67,7 +85,7 @@ pub fn run(load: Load, maker: Maker, ledger: Ledger, report: Report) -> Result<R
         .map_err(|error| Error::Executor(error.to_string()))?;
     executor.run(async move {
         let mut end = EndRequest::listen()?;
-        let first = match Client::open(load.to).await {
+        let first = match Client::open(load.to, load.source(0)).await {
             Ok(client) => client,
             Err(source) => {
                 return Err(Error::Connect { address: load.to.address(), source });
@@ -77,7 +95,7 @@ pub fn run(load: Load, maker: Maker, ledger: Ledger, report: Report) -> Result<R
         run.count_connection();
         let mut first = Some(first);
         let sessions: Vec<Task<()>> = (0..run.load.sessions)
-            .map(|_| spawn_local(session(run.clone(), first.take())))
+            .map(|number| spawn_local(session(run.clone(), number, first.take())))
             .collect();
         let all = async {
             while run.sessions_open.get() > 0 {
@@ -186,7 +204,7 @@ impl Run {
     }
 
     /// Connects again, patiently; `None` when it stays impossible.
-    async fn connect(&self) -> Option<Client> {
+    async fn connect(&self, source: Option<Ipv4Addr>) -> Option<Client> {
         for attempt in 0..=self.load.reconnects_max {
             if attempt > 0 {
                 sleep(RECONNECT_PAUSE).await;
@@ -194,7 +212,7 @@ impl Run {
             if self.is_over(Instant::now()) {
                 return None;
             }
-            if let Ok(client) = Client::open(self.load.to).await {
+            if let Ok(client) = Client::open(self.load.to, source).await {
                 self.count_connection();
                 return Some(client);
             }
@@ -217,7 +235,7 @@ fn bump(counter: &Cell<u64>, by: u64) {
     counter.set(counter.get() + by);
 }
 
-async fn session(run: Rc<Run>, first: Option<Client>) {
+async fn session(run: Rc<Run>, number: usize, first: Option<Client>) {
     /// Also counts down when the task is cancelled.
     struct Open<'a>(&'a Run);
     impl Drop for Open<'_> {
@@ -232,7 +250,7 @@ async fn session(run: Rc<Run>, first: Option<Client>) {
     while let Some(due) = run.claim().await {
         let connected = match client.take() {
             Some(client) => Some(client),
-            None => run.connect().await,
+            None => run.connect(run.load.source(number)).await,
         };
         let Some(mut connected) = connected else {
             // The message was not begun; another session may still have a connection for it.

@@ -6,12 +6,15 @@
 
 use std::future::poll_fn;
 use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 
-use futures_lite::{AsyncRead, AsyncWriteExt};
+use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use glommio::net::TcpStream;
 use memchr::memchr;
+use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::kernel;
 use crate::loopback::Loopback;
 
 /// No reply may be longer (all its lines together).
@@ -51,9 +54,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects, waits for the greeting, says `EHLO`.
-    pub async fn open(to: Loopback) -> io::Result<Client> {
-        let stream = TcpStream::connect(to.address()).await?;
+    /// Connects, from `source` when given, waits for the greeting, says `EHLO`.
+    pub async fn open(to: Loopback, source: Option<Ipv4Addr>) -> io::Result<Client> {
+        let stream = match source {
+            None => TcpStream::connect(to.address()).await?,
+            Some(source) => connect_from(source, to.address()).await?,
+        };
         stream.set_nodelay(true)?;
         let input = vec![0; REPLY_BYTES_MAX].into_boxed_slice();
         let offers = Offers { pipelining: false, chunking: false, size: false };
@@ -119,6 +125,21 @@ impl Client {
             }
         }
     }
+}
+
+/// glommio has no way to bind before it connects.
+async fn connect_from(source: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut stream = kernel::adopt_stream(socket);
+    // Writable means connected, or refused, which the writing reports.
+    poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, &[])).await?;
+    Ok(stream)
 }
 
 impl Offers {

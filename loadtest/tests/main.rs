@@ -1,9 +1,13 @@
-//! The binary as a whole: `send` into `sink`, then `balance`, over loopback on a free port.
+//! The binary as a whole: `send` into `sink`, then `balance`; `dns`. Over loopback on free ports.
+
+mod dns;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_baton-load");
 
@@ -28,17 +32,17 @@ impl Drop for Scratch {
     }
 }
 
-/// A running sink.
-struct Sink {
+/// A running `sink` or `dns`.
+struct Server {
     process: Child,
     output: BufReader<ChildStdout>,
     address: String,
 }
 
-impl Sink {
-    fn start(arguments: &[&str]) -> Sink {
+impl Server {
+    fn start(command: &str, arguments: &[&str]) -> Server {
         let mut process = Command::new(PROGRAM)
-            .args(["sink", "--listen", "127.0.0.1:0"])
+            .args([command, "--listen", "127.0.0.1:0"])
             .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
@@ -47,7 +51,7 @@ impl Sink {
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
         let address = line.strip_prefix("listening ").expect(&line).trim().to_owned();
-        Sink { process, output, address }
+        Server { process, output, address }
     }
 
     /// Ends it politely; returns its summary.
@@ -61,6 +65,14 @@ impl Sink {
     }
 }
 
+impl Drop for Server {
+    /// A failed test leaves no process behind.
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 fn run(arguments: &[&str]) -> (String, i32) {
     let output = Command::new(PROGRAM).args(arguments).output().unwrap();
     (String::from_utf8(output.stdout).unwrap(), output.status.code().unwrap())
@@ -70,7 +82,7 @@ fn run(arguments: &[&str]) -> (String, i32) {
 fn every_way_of_sending_is_in_balance() {
     let scratch = Scratch::new("balance");
     let (sent, delivered) = (scratch.path("sent"), scratch.path("delivered"));
-    let sink = Sink::start(&["--ledger", &delivered]);
+    let sink = Server::start("sink", &["--ledger", &delivered]);
     let ways: [&[&str]; 5] = [
         &[],
         &["--pipelining"],
@@ -106,7 +118,8 @@ fn a_refused_message_leaves_nothing_behind_for_the_next() {
     let scratch = Scratch::new("refused");
     let (sent, delivered) = (scratch.path("sent"), scratch.path("delivered"));
     let (reject, defer) = (["--reject-permille", "200"], ["--defer-permille", "100"]);
-    let sink = Sink::start(&[&["--ledger", &delivered], &reject[..], &defer[..]].concat());
+    let sink =
+        Server::start("sink", &[&["--ledger", &delivered], &reject[..], &defer[..]].concat());
     let ways: [&[&str]; 4] =
         [&[], &["--pipelining"], &["--chunking"], &["--chunking", "--pipelining"]];
     for (number, way) in ways.iter().enumerate() {
@@ -132,7 +145,7 @@ fn a_refused_message_leaves_nothing_behind_for_the_next() {
 fn dumped_messages_are_the_same_by_either_framing() {
     let scratch = Scratch::new("dump");
     let folder = scratch.path("mail");
-    let sink = Sink::start(&["--dump", &folder]);
+    let sink = Server::start("sink", &["--dump", &folder]);
     for framing in [None, Some("--chunking")] {
         let common = ["send", "--to", &sink.address, "--messages", "1", "--sessions", "1"];
         let more = ["--run-id", "same", "--size", "20000"];
@@ -150,6 +163,69 @@ fn dumped_messages_are_the_same_by_either_framing() {
 
 fn without_date(message: &str) -> String {
     message.split_inclusive('\n').filter(|line| !line.starts_with("Date: ")).collect()
+}
+
+#[test]
+fn sessions_come_from_as_many_addresses_as_asked() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        let mut held = Vec::new();
+        let mut peers: Vec<String> = (0..6)
+            .map(|_| {
+                let (mut stream, peer) = listener.accept().unwrap();
+                stream.write_all(b"220 ready\r\n").unwrap();
+                let _ = stream.read(&mut [0; 100]).unwrap();
+                stream.write_all(b"250 ready\r\n").unwrap();
+                held.push(stream);
+                peer.ip().to_string()
+            })
+            .collect();
+        peers.sort();
+        peers
+    });
+    let common = ["send", "--to", &address, "--messages", "60", "--sessions", "6"];
+    let (output, code) = run(&[&common[..], &["--from-addresses", "3"]].concat());
+    assert_eq!(code, 1, "the server leaves after six connections: {output}");
+    let (one, two, three) = ("127.0.1.1", "127.0.1.2", "127.0.1.3");
+    assert_eq!(server.join().unwrap(), [one, one, two, two, three, three]);
+}
+
+#[test]
+fn a_connection_that_brought_enough_is_told_so() {
+    let sink = Server::start("sink", &["--close-after", "5"]);
+    let (output, code) =
+        run(&["send", "--to", &sink.address, "--messages", "60", "--sessions", "1"]);
+    assert_eq!(code, 0, "an answer is an answer: {output}");
+    assert!(output.contains("\"accepted\":50,\"deferred\":10,"), "{output}");
+    assert!(sink.end().ends_with(" sessions=10"));
+}
+
+#[test]
+fn a_sink_serves_all_of_the_loopback_network_and_nothing_else() {
+    let sink = Server::start("sink", &["--whole-loopback"]);
+    let port = sink.address.rsplit(':').next().unwrap();
+    for address in [&sink.address, &format!("127.77.0.1:{port}")] {
+        let (output, code) = run(&["send", "--to", address, "--messages", "5"]);
+        assert_eq!(code, 0, "{output}");
+    }
+    assert!(sink.end().starts_with("sink: messages=10 "));
+}
+
+#[test]
+fn a_stalled_sink_takes_connections_and_says_nothing() {
+    let sink = Server::start("sink", &["--stall"]);
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        held.push(std::net::TcpStream::connect(&sink.address).unwrap());
+    }
+    // Nothing to read, and not at an end either.
+    for stream in &held {
+        stream.set_nonblocking(true).unwrap();
+        let quiet = (&*stream).read(&mut [0]).unwrap_err();
+        assert_eq!(quiet.kind(), std::io::ErrorKind::WouldBlock);
+    }
+    sink.end();
 }
 
 #[test]
