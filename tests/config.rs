@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use baton::config::{Config, ConfigError, Durability, Problem, ShardCount, Via, explain};
+use baton::config::{Config, ConfigError, Durability, Host, Problem, ShardCount, Via, explain};
 
 const MACHINE: &str = "box.example.net";
 const EXAMPLE: &str = include_str!("../etc/baton.toml");
@@ -110,7 +110,7 @@ fn the_example_runs_as_it_is() {
     assert_eq!(local.account, "local");
     let (index, route) = config.route("inbox.test").expect("the route");
     let host = "127.0.0.1:2600".parse().expect("an address");
-    assert_eq!((index, &route.via), (0, &Via::Hosts(vec![host])));
+    assert_eq!((index, &route.via), (0, &Via::Hosts(vec![Host::Address(host)])));
 }
 
 /// The settings shown in comments are right, complete, and where they are said to be, defaults.

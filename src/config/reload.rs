@@ -2,7 +2,7 @@
 //!
 //! Decides, knob by knob and by the rule of its declaration, whether the new value is used or the
 //! running one stays until a restart; which knobs differ; and whether the two halves go together.
-//! Tables that can be written many times (peers, accounts, routes) are taken or left as a whole.
+//! Tables that can be written many times (peers, accounts, routes and so on) are taken or left as a whole.
 //! Never reads the file and never tells anybody: see `runtime`.
 
 use super::check::oversize;
@@ -54,7 +54,9 @@ impl Changes {
             listeners: self.many(&running.listeners, new.listeners),
             peers: self.many(&running.peers, new.peers),
             accounts: self.many(&running.accounts, new.accounts),
+            sources: self.many(&running.sources, new.sources),
             routes: self.many(&running.routes, new.routes),
+            providers: self.many(&running.providers, new.providers),
             dns: self.one(&running.dns, new.dns),
             admin: self.one(&running.admin, new.admin),
             log: self.one(&running.log, new.log),
@@ -204,7 +206,8 @@ mod tests {
         let described = (knob.describe)();
         let words = described.words.iter().map(|(word, _)| format!("\"{word}\""));
         let tried = ["[\"192.0.2.1:53\"]", "\"127.0.0.1:9\"", "\"100MiB\"", "\"2GiB\"", "\"1MiB\""];
-        let numbers = ["\"20s\"", "\"10m\"", "\"2h\"", "\"100m\"", "50", "500", "\"else\""];
+        let numbers =
+            ["\"7/s\"", "\"20s\"", "\"10m\"", "\"2h\"", "\"100m\"", "50", "500", "\"else\""];
         let values = words.chain(tried.into_iter().chain(numbers).map(str::to_owned));
         let section = SECTIONS.iter().find(|s| s.knobs.iter().any(|one| std::ptr::eq(one, knob)));
         let heading = section.expect("a knob has a table").heading();
@@ -224,7 +227,9 @@ mod tests {
             ("listener", Reload::Restart),
             ("peer", Reload::Applies),
             ("account", Reload::Applies),
+            ("source", Reload::Restart),
             ("route", Reload::Restart),
+            ("provider", Reload::Restart),
         ];
         assert_eq!(rules, expected);
     }

@@ -82,7 +82,7 @@ pub fn check(config: &Config, facts: &Facts) -> Result<Plan, CheckError> {
         return Err(CheckError::OpenFiles { files: facts.files });
     }
     let sessions_max = config.limits.sessions_max;
-    let outbound: u64 = config.routes.iter().map(|route| u64::from(route.connections_max)).sum();
+    let outbound = u64::from(config.delivery.outbound_sessions_max);
     let beside = FILES_BESIDE_SESSIONS + outbound.min(facts.files / 4);
     let wanted = u64::from(sessions_max) + beside;
     let fit = facts.files.saturating_sub(beside).max(1).min(u64::from(sessions_max)) as u32;

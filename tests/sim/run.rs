@@ -21,7 +21,7 @@ use super::plan::{ACCOUNT, DOMAINS, LISTENERS, Plan, servers};
 use super::random::Random;
 use super::relay::{Ground, Machine, Relay};
 use super::remote::Server;
-use baton::config::{Config, Via};
+use baton::config::{Config, Host, Via};
 use baton::time::Moment;
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -191,7 +191,8 @@ impl Simulation {
     pub fn server_of(&self, domain: &str) -> &Server {
         let (_, route) = self.ground.config.route(domain).expect("a route");
         let Via::Hosts(hosts) = &route.via else { panic!("{domain} has no hosts") };
-        let server = self.servers.iter().find(|server| hosts == &[server.address]);
+        let is_only = |server: &&Server| hosts == &[Host::Address(server.address)];
+        let server = self.servers.iter().find(is_only);
         server.expect("a server of its own")
     }
 
