@@ -173,6 +173,8 @@ mod tests {
             hostname: running.hostname.clone(),
             data_dir: running.data_dir.clone(),
             listeners: running.listeners.clone(),
+            // its EHLO is the name that stays
+            sources: running.sources.clone(),
             tables: config.tables.clone(),
             ..new.clone()
         };

@@ -191,8 +191,8 @@ impl Simulation {
     pub fn server_of(&self, domain: &str) -> &Server {
         let (_, route) = self.ground.config.route(domain).expect("a route");
         let Via::Hosts(hosts) = &route.via else { panic!("{domain} has no hosts") };
-        let is_only = |server: &&Server| hosts == &[Host::Address(server.address)];
-        let server = self.servers.iter().find(is_only);
+        let is_only = |address| hosts == &[Host::Address(address)];
+        let server = self.servers.iter().find(|server| is_only(server.address));
         server.expect("a server of its own")
     }
 
