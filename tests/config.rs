@@ -15,7 +15,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use baton::config::{Config, ConfigError, Durability, Host, Problem, ShardCount, Via, explain};
+use baton::config::{
+    Config, ConfigError, Delivery, Durability, Host, Problem, ShardCount, Via, explain,
+};
 
 const MACHINE: &str = "box.example.net";
 const EXAMPLE: &str = include_str!("../etc/baton.toml");
@@ -124,7 +126,11 @@ fn the_example_shows_every_knob() {
     assert_eq!(all.limits, defaults.limits);
     assert_eq!(all.memory, defaults.memory);
     assert_eq!(all.disk, defaults.disk);
-    assert_eq!(all.delivery, defaults.delivery);
+    // What these show is no default: without them there is none.
+    assert!(all.delivery.rate.is_some() && all.delivery.delay_notice_after.is_some());
+    let (rate, delay_notice_after, providers_file) = (None, None, None);
+    let delivery = Delivery { rate, delay_notice_after, providers_file, ..all.delivery };
+    assert_eq!(delivery, defaults.delivery);
     assert_eq!((all.log, all.filter), (defaults.log, defaults.filter));
 
     let explained = explain(None).expect("the explanation");

@@ -16,7 +16,7 @@ use super::knob::Declared;
 use super::outbound::{Delivery, Host, Route, RouteTls, Via};
 use super::problem::Problems;
 use super::process::{Admin, Disk, Memory, Top};
-use super::settings::{Config, ReadProviders};
+use super::settings::{Config, Files};
 use super::tables::Tables;
 use super::unit::{show_period, show_size};
 
@@ -24,12 +24,12 @@ use super::unit::{show_period, show_size};
 pub fn config(
     document: &Document<'_>,
     machine_name: &str,
-    read_providers: &ReadProviders<'_>,
+    files: &Files<'_>,
     problems: &mut Problems<'_>,
 ) -> Option<Config> {
     let top = document.top::<Top>(problems);
     let hostname = top.as_ref().and_then(|top| hostname(top, machine_name, problems));
-    let listeners = listeners(document, problems);
+    let listeners = listeners(document, files, problems);
     let peers = peers(document, problems);
     let accounts = accounts(document, problems);
     let routes = routes(document, &listeners, problems);
@@ -42,7 +42,7 @@ pub fn config(
     let disk: Option<Disk> = document.one(problems);
     let delivery: Option<Delivery> = document.one(problems);
     let providers_file = delivery.as_ref().and_then(|delivery| delivery.providers_file.as_deref());
-    let providers = check_egress::all_providers(document, providers_file, read_providers, problems);
+    let providers = check_egress::all_providers(document, providers_file, files, problems);
     let filter = document.one(problems);
     if let (Some(limits), Some(memory)) = (&limits, &memory) {
         relate_sizes(document, limits, memory, problems);
@@ -58,6 +58,8 @@ pub fn config(
     }
     if let Some(admin) = &admin {
         relate_admin(document, admin, &listeners, problems);
+        let place = document.place("admin", "token_file").unwrap_or(0);
+        files.check("token_file", admin.token_file.as_ref(), place, problems);
     }
     let tables = Tables {
         top: top?,
@@ -93,7 +95,11 @@ fn hostname(top: &Top, machine_name: &str, problems: &mut Problems<'_>) -> Optio
     }
 }
 
-fn listeners(document: &Document<'_>, problems: &mut Problems<'_>) -> Vec<ListenerTable> {
+fn listeners(
+    document: &Document<'_>,
+    files: &Files<'_>,
+    problems: &mut Problems<'_>,
+) -> Vec<ListenerTable> {
     let mut tables = document.many::<ListenerTable>(problems);
     if tables.is_empty() {
         let table = Table::absent(ListenerTable::SECTION);
@@ -110,6 +116,9 @@ fn listeners(document: &Document<'_>, problems: &mut Problems<'_>) -> Vec<Listen
             let what = "`auth` is required but never offered on a listener without TLS".to_owned();
             let allowed = "tls = \"starttls\" or \"implicit\", or auth_without_tls = true";
             problems.add(table.place("auth"), what, Some(allowed.to_owned()));
+        }
+        for (key, path) in [("certificate", &listener.certificate), ("key", &listener.key)] {
+            files.check(key, path.as_ref(), table.place(key), problems);
         }
         match (&listener.certificate, &listener.key) {
             (Some(_), Some(_)) | (None, None) => {}

@@ -14,7 +14,7 @@ use super::lane::Retries;
 use super::outbound::{Delivery, Route};
 use super::problem::Problems;
 use super::provider::{PROVIDERS_MAX, Provider, shipped};
-use super::settings::{ReadProviders, Unread};
+use super::settings::{Files, Unread};
 use super::source::{POOL_DEFAULT, SourceTable};
 use super::unit::show_period;
 
@@ -75,11 +75,11 @@ fn check_pools(
 pub fn all_providers(
     document: &Document<'_>,
     file: Option<&Path>,
-    read: &ReadProviders<'_>,
+    files: &Files<'_>,
     problems: &mut Problems<'_>,
 ) -> Vec<Provider> {
     let mut all = providers(document, problems);
-    match file.map(read) {
+    match file.map(files.providers) {
         None => all.extend_from_slice(shipped()),
         Some(Ok(found)) => all.extend(found),
         Some(Err(Unread::Content(found))) => problems.add_elsewhere(found),

@@ -12,7 +12,8 @@ use super::provider::{self, Provider};
 use super::settings::Config;
 use super::unit::Rate;
 
-/// What a lane may do, over all shards.
+/// What a lane, which is one source and one site, may do over all shards. Receivers count by
+/// address, so another source has limits of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneLimits {
     /// At once.
@@ -50,8 +51,8 @@ impl Retries {
 }
 
 impl Config {
-    /// The limits of mail that takes the route with this index, or none. `mx_hosts` are the names of
-    /// the MX hosts, the preferred ones first; empty where the route lists its hosts.
+    /// The limits of mail that takes the route with this index, or none. `mx_hosts` are the names
+    /// of the MX hosts, the preferred ones first; empty where the route lists its hosts.
     ///
     /// # Panics
     /// When there is no such route.
@@ -98,5 +99,104 @@ impl Config {
 
     fn route_at(&self, route: Option<usize>) -> Option<&Route> {
         route.map(|index| &self.routes[index])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn parse(text: &str) -> Config {
+        Config::parse("test", text, "box").unwrap_or_else(|problems| panic!("{problems:#?}"))
+    }
+
+    const TEXT: &str = r#"
+        [[route]]
+        domain = "a.test"
+        via = "mx"
+        connections_max = 7
+        retry_first = "1m"
+        delay_notice_after = "4h"
+        [[route]]
+        domain = "b.test"
+        via = "mx"
+        rate = "5/s"
+        expire_after = "1d"
+        [[provider]]
+        name = "narrow"
+        mx = ["in.mail.test"]
+        messages_per_connection_max = 3
+        rate = "100/min"
+        [[provider]]
+        name = "wide"
+        mx = ["*.mail.test", "*.mail.example"]
+        connections_max = 2
+        recipients_per_transaction_max = 10
+        [delivery]
+        connections_max = 30
+        retry_max = "2h"
+    "#;
+
+    #[test]
+    fn each_limit_is_the_routes_then_the_providers_then_that_of_all() {
+        let config = parse(TEXT);
+        let rate = |messages, seconds| Some(Rate { messages, per: Duration::from_secs(seconds) });
+        let rows = [
+            (None, &[][..], (30, 1_000, 100, None)),
+            (None, &["mx.test"], (30, 1_000, 100, None)),
+            (None, &["in.mail.test"], (30, 3, 100, rate(100, 60))),
+            (None, &["x.mail.test"], (2, 1_000, 10, None)),
+            (Some(0), &[], (7, 1_000, 100, None)),
+            (Some(0), &["in.mail.test"], (7, 3, 100, rate(100, 60))),
+            (Some(1), &["in.mail.test"], (30, 3, 100, rate(5, 1))),
+            (Some(1), &["in.mail.example"], (2, 1_000, 10, rate(5, 1))),
+        ];
+        for (route, hosts, expected) in rows {
+            let found = config.lane_limits(route, hosts);
+            let (connections_max, messages_per_connection_max, recipients, rate) = expected;
+            let expected = LaneLimits {
+                connections_max,
+                messages_per_connection_max,
+                recipients_per_transaction_max: recipients,
+                rate,
+            };
+            assert_eq!(found, expected, "{route:?} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_host_that_is_known_and_the_first_provider_that_knows_it() {
+        let config = parse(TEXT);
+        let name = |hosts: &[&str]| config.provider(hosts).map(|found| found.name.as_str());
+        assert_eq!(name(&["in.mail.test"]), Some("narrow"));
+        assert_eq!(name(&["IN.Mail.Test."]), Some("narrow"));
+        assert_eq!(name(&["mx.own.test", "b.mail.test", "in.mail.test"]), Some("wide"));
+        assert_eq!(name(&["mail.test"]), None);
+        assert_eq!(name(&[]), None);
+        // those that came with the program stand behind
+        assert_eq!(name(&["alt1.aspmx.l.google.com"]), Some("google"));
+        let own =
+            parse("[[provider]]\nname = \"mine\"\nmx = [\"*.l.google.com\"]\nrate = \"1/s\"\n");
+        let google = &["aspmx.l.google.com"][..];
+        assert_eq!(own.provider(google).map(|found| found.name.as_str()), Some("mine"));
+        assert_eq!(own.lane_limits(None, google).connections_max, own.delivery.connections_max);
+    }
+
+    #[test]
+    fn retries_are_the_routes_then_those_of_all() {
+        let config = parse(TEXT);
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        let all = Retries {
+            retry_first: minutes(5),
+            retry_max: minutes(120),
+            expire_after: minutes(360),
+            delay_notice_after: None,
+        };
+        assert_eq!(config.retries(None), all);
+        let first =
+            Retries { retry_first: minutes(1), delay_notice_after: Some(minutes(240)), ..all };
+        assert_eq!(config.retries(Some(0)), first);
+        assert_eq!(config.retries(Some(1)), Retries { expire_after: minutes(1_440), ..all });
     }
 }

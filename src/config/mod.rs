@@ -8,15 +8,15 @@
 //! | `knob`, `kind`, `form` | what a declaration is made of: table, kind of value, form of text |
 //! | `unit`, `network`, `domain`, `password` | the texts that need a grammar |
 //! | `document`, `problem` | TOML with places in it; what is wrong and where |
-//! | `check`, `check_egress` | a document -> tables, with the rules that relate knobs to each other |
+//! | `check`, `check_egress` | a document -> tables, with the rules between knobs |
 //! | `tables`, `reload` | tables -> `Config`; what a changed file changes while the relay runs |
 //! | `explain`, `spelling` | the text of `baton config explain`; the nearest known name |
 //!
 //! A knob is declared in one place only. Reading, defaults, ranges, the explanation and the message
 //! about an unknown key all come from that declaration.
 //! Nothing here reads a clock or a socket; the only files that are read are the one given to
-//! [`Config::load`] and the providers' file that it names. Whether certificates exist is for whoever
-//! opens them.
+//! [`Config::load`] and the providers' file that it names. Whether certificates exist is for
+//! whoever opens them, or asks [`Config::load_trying`] to ask.
 
 mod check;
 mod check_egress;

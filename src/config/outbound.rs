@@ -1,7 +1,8 @@
 //! Declarations of the outbound side: routes, DNS, and how delivery is paced and retried.
 //!
 //! Decides defaults and ranges of these knobs, each with its reason. See `knob` for what the
-//! declarations turn into, and `lane` for which of a route, a provider and `[delivery]` has the say.
+//! declarations turn into, and `lane` for which of a route, a provider and `[delivery]` has the
+//! say.
 //! A route's hosts are addresses or names; names are resolved when a connection is made, because
 //! start-up must not depend on DNS.
 
@@ -61,7 +62,7 @@ section! {
         pool: String = Text { form: NAME, default: POOL_DEFAULT },
             "most relays have one", Restart;
 
-        /// Connections at once, over all shards.
+        /// Connections at once from one source, over all shards.
         connections_max: Option<u32> = MaybeCount {
             of: "connections",
             absent: "the provider's, else delivery.connections_max",
@@ -88,7 +89,7 @@ section! {
         },
             "few routes differ", Restart;
 
-        /// Messages per interval, over all shards.
+        /// Messages per interval from one source, over all shards.
         rate: Option<Rate> =
             Maybe { form: RATE, absent: "the provider's, else delivery.rate" },
             "hosts that want one say which", Restart;
@@ -178,7 +179,7 @@ impl Kind for ViaKind {
     }
 }
 
-/// Always with its port: 25 between relays and 587 or 465 of a smarthost are too different to guess.
+/// Always with its port: 25 between relays and 587 or 465 of a smarthost differ too much to guess.
 const HOST: Form<Host> =
     Form::shown("ip:port or name:port, such as \"192.0.2.1:25\" or \"mx.example.net:25\"", host);
 
@@ -235,7 +236,8 @@ section! {
 
         /// Time from the first failed attempt to the second; each later wait is twice the one
         /// before, a quarter more or less at random.
-        retry_first: Duration = Period { default: minutes(5), min: RETRY_FLOOR, max: RETRY_CEILING },
+        retry_first: Duration =
+            Period { default: minutes(5), min: RETRY_FLOOR, max: RETRY_CEILING },
             "greylisting usually ends within 5 minutes", Applies;
 
         /// The longest wait between two attempts.
@@ -266,7 +268,7 @@ section! {
             Count { of: "messages", default: 1_000, min: 1, max: CONNECTION_MESSAGES_MAX_CEILING },
             "lets the receiver's load balancer move us now and then", Applies;
 
-        /// Connections to one site at once, over all shards.
+        /// Connections at once from one source to one site, over all shards.
         connections_max: u32 =
             Count { of: "connections", default: 20, min: 1, max: CONNECTIONS_MAX_CEILING },
             "the large mailbox providers begin to refuse above 20 or so", Applies;
@@ -276,7 +278,7 @@ section! {
             Count { of: "recipients", default: 100, min: 1, max: RECIPIENTS_MAX_CEILING },
             "what RFC 5321 4.5.3.1.8 asks every server to take", Applies;
 
-        /// Messages per interval to one site, over all shards.
+        /// Messages per interval from one source to one site, over all shards.
         rate: Option<Rate> = Maybe { form: RATE, absent: "as fast as the site takes them" },
             "connections bound what a site sees at once, and few sites ask for more", Applies;
 
@@ -289,7 +291,7 @@ section! {
         },
             "a hundred busy sites at 20 each, with files and memory to spare", Applies;
 
-        /// Addresses of a domain's MX hosts tried in one attempt; RFC 5321 5.1 asks for two at least.
+        /// Addresses of a domain's MX hosts tried in one attempt; RFC 5321 5.1 asks for two.
         mx_addresses_max: u32 =
             Count { of: "addresses", default: 5, min: 1, max: MX_ADDRESSES_MAX_CEILING },
             "when five do not answer, the sixth rarely does, and each costs a connect_timeout",

@@ -1,8 +1,8 @@
 //! Providers: what the operators of large mailbox services let one sender do, by the names of
 //! their MX hosts.
 //!
-//! Owns the declaration of `[[provider]]` and the table that is shipped, `etc/providers.toml`, which
-//! is part of the program so that a relay knows the large receivers without another file.
+//! Owns the declaration of `[[provider]]` and the table that is shipped, `etc/providers.toml`,
+//! which is part of the program so that a relay knows the large receivers without another file.
 //! Decides which provider a set of MX hosts belongs to: the first host that any knows, and of those
 //! that know it the first in the table. Hosts and not recipients' domains, because most domains at
 //! a provider have names of their own.
@@ -47,7 +47,7 @@ section! {
             RequiredList { form: DOMAIN_PATTERN, items_max: MX_PATTERNS_MAX },
             "recipients' domains tell nothing: most have their own names at a provider", Restart;
 
-        /// Connections at once, over all shards.
+        /// Connections at once from one source, over all shards.
         connections_max: Option<u32> = MaybeCount {
             of: "connections",
             absent: "delivery.connections_max",
@@ -74,7 +74,7 @@ section! {
         },
             "some refuse the recipients after so many, which costs a retry", Restart;
 
-        /// Messages per interval, over all shards.
+        /// Messages per interval from one source, over all shards.
         rate: Option<Rate> = Maybe { form: RATE, absent: "delivery.rate" },
             "most judge a sender by more than a rate, so few have one", Restart;
     }
@@ -115,4 +115,57 @@ pub(super) fn read(file_name: &str, text: &str) -> Result<Vec<Provider>, Vec<Pro
         }
     };
     if problems.is_empty() { Ok(providers) } else { Err(problems.into_sorted()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn the_shipped_table_is_whole_and_says_why() {
+        let names: HashSet<&str> = shipped().iter().map(|one| one.name.as_str()).collect();
+        assert!(names.len() >= 35, "{} providers", names.len());
+        let told = SHIPPED_TEXT.split("\n\n").filter(|part| part.contains("\n[[provider]]\n"));
+        assert!(told.clone().all(|part| part.starts_with("# ")), "an entry without its reason");
+        assert_eq!(told.count(), names.len());
+    }
+
+    #[test]
+    fn hosts_of_the_large_receivers_are_known() {
+        let rows = [
+            (&["alt4.aspmx.l.google.com"][..], Some("google")),
+            (&["hotmail-com.olc.protection.outlook.com"], Some("outlook")),
+            (&["example-com.mail.protection.outlook.com"], Some("microsoft-365")),
+            (&["example-com.k-v1.mx.microsoft"], Some("microsoft-365")),
+            (&["mta7.am0.yahoodns.net"], Some("yahoo")),
+            (&["mx01.mail.icloud.com"], Some("apple")),
+            (&["mx00.emig.gmx.net"], Some("gmx")),
+            (&["smtp-in.orange.fr"], Some("orange")),
+            (&["mx1.qq.com"], Some("tencent-qq")),
+            (&["mxa-00123.gslb.pphosted.com"], Some("proofpoint")),
+            (&["mail.example.net"], None),
+            (&["google.com.example.net"], None),
+        ];
+        for (hosts, expected) in rows {
+            let found = of_hosts(shipped(), hosts).map(|provider| provider.name.as_str());
+            assert_eq!(found, expected, "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_providers_has_nothing_else() {
+        let text = "[delivery]\nrate = \"1/s\"\n[[provider]]\nname = \"a\"\nmx = []\nrates = 1\n";
+        let shown: Vec<String> =
+            read("p.toml", text).expect_err(text).iter().map(Problem::to_string).collect();
+        let starts = [
+            "p.toml:1:2: unknown key `delivery` in this file; allowed: [[provider]] only",
+            "p.toml:5:6: `mx` is an empty list; allowed: a list of 1 to 32, each a domain",
+            "p.toml:6:1: unknown key `rates`, did you mean `rate`?",
+        ];
+        assert_eq!(shown.len(), starts.len(), "{shown:#?}");
+        for (shown, start) in shown.iter().zip(starts) {
+            assert!(shown.starts_with(start), "{shown}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Decides, knob by knob and by the rule of its declaration, whether the new value is used or the
 //! running one stays until a restart; which knobs differ; and whether the two halves go together.
-//! Tables that can be written many times (peers, accounts, routes and so on) are taken or left as a whole.
+//! Tables that can be written many times (peers, routes and so on) are taken or left as a whole.
 //! Never reads the file and never tells anybody: see `runtime`.
 
 use super::check::oversize;

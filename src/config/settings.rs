@@ -18,7 +18,7 @@ use super::document::Document;
 use super::inbound::{Account, AccountTable, Limits, Listener, ListenerTable, Peer, PeerTable};
 use super::knob::{Declared, Section};
 use super::outbound::{Delivery, Dns, Route};
-use super::problem::{ConfigError, FILE_BYTES_MAX, Problem, Problems};
+use super::problem::{ConfigError, FILE_BYTES_MAX, Problem, Problems, shown};
 use super::process::{Admin, Disk, Durability, Filter, Log, Memory, ShardCount, Top};
 use super::provider::{self, Provider};
 use super::source::{Pools, Source, SourceTable};
@@ -88,20 +88,21 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, in the order of the text; never empty.
     pub fn parse(file_name: &str, text: &str, machine_name: &str) -> Result<Config, Vec<Problem>> {
-        let shipped = |_: &Path| Ok(provider::shipped().to_vec());
-        Config::parse_with(file_name, text, machine_name, &shipped)
+        let files =
+            Files { providers: &|_| Ok(provider::shipped().to_vec()), readable: &|_| Ok(()) };
+        Config::parse_with(file_name, text, machine_name, &files)
     }
 
-    /// The same with the providers that `providers` finds in a file.
+    /// The same with what `files` says of the files that the text names.
     fn parse_with(
         file_name: &str,
         text: &str,
         machine_name: &str,
-        providers: &ReadProviders<'_>,
+        files: &Files<'_>,
     ) -> Result<Config, Vec<Problem>> {
         let mut problems = Problems::new(file_name, text);
         let config = Document::parse(text, &mut problems)
-            .and_then(|document| check::config(&document, machine_name, providers, &mut problems));
+            .and_then(|document| check::config(&document, machine_name, files, &mut problems));
         match config {
             Some(config) if problems.is_empty() => Ok(config),
             _ => {
@@ -116,6 +117,19 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`].
     pub fn load(path: &Path, machine_name: &str) -> Result<Config, ConfigError> {
+        Config::load_trying(path, machine_name, &|_| Ok(()))
+    }
+
+    /// The same, and asks of every certificate, key and token that is named whether it is
+    /// `readable`. Not for a command of somebody who may read the configuration but no key.
+    ///
+    /// # Errors
+    /// As [`Config::load`]; a file that is not readable is a problem where it is named.
+    pub fn load_trying(
+        path: &Path,
+        machine_name: &str,
+        readable: &dyn Fn(&Path) -> io::Result<()>,
+    ) -> Result<Config, ConfigError> {
         let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
         let bytes = read_bounded(path).map_err(unreadable)?;
         let Some(bytes) = bytes else {
@@ -123,7 +137,8 @@ impl Config {
         };
         let name = path.to_string_lossy();
         let text = utf8(&name, &bytes).map_err(|problem| ConfigError::Invalid(vec![problem]))?;
-        Config::parse_with(&name, text, machine_name, &load_providers).map_err(ConfigError::Invalid)
+        let files = Files { providers: &load_providers, readable };
+        Config::parse_with(&name, text, machine_name, &files).map_err(ConfigError::Invalid)
     }
 
     /// The peer that an address belongs to: of the networks that hold it, the longest.
@@ -143,8 +158,30 @@ impl Config {
     }
 }
 
-/// Gives the providers of a file.
-pub(super) type ReadProviders<'r> = dyn Fn(&Path) -> Result<Vec<Provider>, Unread> + 'r;
+/// The files that a configuration names, as far as its checks look at them.
+pub(super) struct Files<'f> {
+    /// Gives the providers of a file.
+    pub providers: &'f dyn Fn(&Path) -> Result<Vec<Provider>, Unread>,
+    /// Whether it can be read, for a file whose content is somebody else's.
+    pub readable: &'f dyn Fn(&Path) -> io::Result<()>,
+}
+
+impl Files<'_> {
+    /// Adds a problem when the file that `key` names, if it names one, is not readable.
+    pub fn check(
+        &self,
+        key: &str,
+        path: Option<&PathBuf>,
+        place: usize,
+        problems: &mut Problems<'_>,
+    ) {
+        if let Some((path, Err(error))) = path.map(|path| (path, (self.readable)(path))) {
+            let name = path.to_string_lossy();
+            let what = format!("`{key}` is \"{}\", which cannot be read: {error}", shown(&name));
+            problems.add(place, what, None);
+        }
+    }
+}
 
 /// Why a file that the configuration names gave nothing.
 pub(super) enum Unread {
@@ -156,10 +193,11 @@ pub(super) enum Unread {
 
 fn load_providers(path: &Path) -> Result<Vec<Provider>, Unread> {
     let name = path.to_string_lossy();
+    let refused = |says| Unread::File(format!("is \"{}\", which {says}", shown(&name)));
     let bytes = match read_bounded(path) {
         Ok(Some(bytes)) => bytes,
-        Ok(None) => return Err(Unread::File(format!("is larger than {FILE_BYTES_MAX} bytes"))),
-        Err(error) => return Err(Unread::File(format!("cannot be read: {error}"))),
+        Ok(None) => return Err(refused(format!("is larger than {FILE_BYTES_MAX} bytes"))),
+        Err(error) => return Err(refused(format!("cannot be read: {error}"))),
     };
     let text = utf8(&name, &bytes).map_err(|problem| Unread::Content(vec![problem]))?;
     provider::read(&name, text).map_err(Unread::Content)

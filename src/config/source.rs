@@ -18,8 +18,8 @@ const ADDRESSES_MAX: usize = 2;
 const WEIGHT_MAX: u32 = 1_000;
 
 section! {
-    /// Where mail leaves from. Without any, one source named "default" whose address the system
-    /// chooses.
+    /// Where mail leaves from. Without any there is one, named "default", and the system chooses
+    /// its address.
     Many "source" pub(super) struct SourceTable {
         /// What the source is called in events and metrics.
         name: String = Required { form: NAME },
@@ -140,5 +140,79 @@ impl Pools {
     /// When there is no such route.
     pub fn of(&self, route: Option<usize>) -> &[usize] {
         route.map_or(&self.default, |index| &self.routes[index])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn parse(text: &str) -> Config {
+        Config::parse("test", text, "box.test").unwrap_or_else(|problems| panic!("{problems:#?}"))
+    }
+
+    #[test]
+    fn without_any_there_is_one_that_the_system_places() {
+        let config = parse("[[route]]\ndomain = \"*\"\nvia = \"mx\"\n");
+        assert_eq!(config.sources, [Source::implicit("box.test")]);
+        assert_eq!((config.pool(None), config.pool(Some(0))), (&[0][..], &[0][..]));
+        let source = &config.sources[0];
+        assert_eq!((source.name.as_str(), source.ehlo.as_str()), ("default", "box.test"));
+        assert_eq!(source.egress("192.0.2.1".parse().unwrap()), Egress::Any);
+        assert_eq!(source.addresses().count(), 0);
+    }
+
+    #[test]
+    fn pools_are_the_sources_of_their_name() {
+        let text = r#"
+            [[source]]
+            name = "one"
+            address = ["127.0.0.2", "::1"]
+            [[source]]
+            name = "bulk-1"
+            address = ["127.0.0.3"]
+            pool = "bulk"
+            ehlo = "Bulk.Example.NET"
+            [[source]]
+            name = "two"
+            weight = 5
+            [[route]]
+            domain = "a.test"
+            via = "mx"
+            pool = "bulk"
+            [[route]]
+            domain = "b.test"
+            via = "mx"
+        "#;
+        let config = parse(text);
+        let pools = [None, Some(0), Some(1)].map(|route| config.pool(route));
+        assert_eq!(pools, [&[0, 2][..], &[1], &[0, 2]]);
+        let ehlo: Vec<&str> = config.sources.iter().map(|source| source.ehlo.as_str()).collect();
+        assert_eq!(ehlo, ["box.test", "bulk.example.net", "box.test"]);
+        assert_eq!(config.sources[2].weight, 5);
+    }
+
+    #[test]
+    fn a_source_with_every_mail_routed_elsewhere_needs_no_default_pool() {
+        let config = parse(
+            "[[source]]\nname = \"a\"\npool = \"x\"\n\
+            [[route]]\ndomain = \"*\"\nvia = \"mx\"\npool = \"x\"\n",
+        );
+        assert_eq!((config.pool(None), config.pool(Some(0))), (&[0][..], &[0][..]));
+    }
+
+    #[test]
+    fn hosts_are_reached_from_an_address_of_their_kind() {
+        let config = parse(
+            "[[source]]\nname = \"both\"\naddress = [\"::1\", \"127.0.0.2\"]\n\
+            [[source]]\nname = \"four\"\naddress = [\"127.0.0.3\"]\n",
+        );
+        let (four, six) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
+        let from = |text: &str| Egress::From(text.parse().unwrap());
+        let [both, only] = &config.sources[..] else { panic!("{:?}", config.sources) };
+        assert_eq!((both.egress(four), both.egress(six)), (from("127.0.0.2"), from("::1")));
+        assert_eq!((only.egress(four), only.egress(six)), (from("127.0.0.3"), Egress::Unreachable));
+        assert_eq!(both.addresses().count(), 2);
     }
 }

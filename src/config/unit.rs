@@ -6,7 +6,7 @@
 //! readers take it for 1000000 and the other half for 1048576.
 //! A duration always names its unit; a bare `5` is refused, because seconds and minutes are both
 //! plausible.
-//! A rate keeps the interval it was written with: `60/min` lets sixty go at once and `1/s` does not.
+//! A rate keeps the interval it is written with: `60/min` lets sixty go at once, `1/s` does not.
 
 use std::fmt;
 use std::time::Duration;

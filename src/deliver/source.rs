@@ -2,8 +2,8 @@
 //!
 //! Weighted rendezvous hashing: every source of the pool gets a score from the entry and its own
 //! name, and the best one carries it. So an entry keeps its source from attempt to attempt and over
-//! restarts (greylisting knows a sender by its address), the shares follow the weights, and a source
-//! that comes or goes moves its own share only.
+//! restarts (greylisting knows a sender by its address), the shares follow the weights, and a
+//! source that comes or goes moves its own share only.
 //! Pure: no counter to lose, and the same on every shard.
 //!
 //! The score is -ln(u) / weight with u uniform in (0, 1), the least one wins: that is the first of
@@ -30,8 +30,8 @@ pub fn choose(sources: &[Source], pool: &[usize], id: MessageId, group: u16) -> 
     *first.expect("a pool is never empty")
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): every bit of the input moves half of those of the
-/// output, which ids that count up need.
+/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): every bit of the input moves half of
+/// those of the output, which ids that count up need.
 fn mixed(word: u64) -> u64 {
     let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -38,7 +38,7 @@ mod tls;
 mod world;
 
 pub use balance::{Balance, Seat};
-pub use checks::{CheckError, Facts, Plan, Warning, check, check_data_dir};
+pub use checks::{CheckError, Facts, Plan, Warning, check, check_data_dir, check_sources};
 pub use clock::Clock;
 pub use listen::{Bound, ListenError, bind};
 pub use ring::cooperative_rings;
