@@ -286,7 +286,7 @@ impl<T: PartialOrd + Copy> Side<T> {
     }
 
     /// Says so when this is above `more`.
-    fn above(&self, more: &Side<T>) -> Option<String> {
+    pub fn above(&self, more: &Side<T>) -> Option<String> {
         let above = self.value > more.value;
         above.then(|| format!("{} is above {}", self.shown(), more.shown()))
     }

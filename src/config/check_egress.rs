@@ -6,6 +6,7 @@
 //! Part of `check`, which says when.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::check::{Side, Unique, not_above_at};
 use super::document::{Document, Table};
@@ -127,37 +128,44 @@ pub fn relate_retries(
     routes: &[(Table<'_>, Route)],
     problems: &mut Problems<'_>,
 ) {
-    let all = |key: &'static str| ("delivery", document.place("delivery", key));
-    relate(&Retries::of(delivery, None), all, problems);
+    for (less, more) in retry_relations(delivery, None) {
+        let places = [&less, &more].map(|side| document.place(side.table, side.key));
+        not_above_at(&less, &more, places, problems);
+    }
     for (table, route) in routes {
-        let of_route = |key: &'static str| match table.written_at(key) {
-            Some(place) => ("route", Some(place)),
-            None => ("delivery", None),
-        };
-        let own = ["retry_first", "retry_max", "expire_after", "delay_notice_after"];
-        // Else it would repeat what is wrong with [delivery].
-        if own.iter().any(|key| table.written_at(key).is_some()) {
-            relate(&Retries::of(delivery, Some(route)), of_route, problems);
+        for (less, more) in retry_relations(delivery, Some(route)) {
+            let places = [&less, &more].map(|side| table.written_at(side.key));
+            not_above_at(&less, &more, places, problems);
         }
     }
 }
 
-/// `written` gives the table that a value comes from, and its place if this is the table at fault.
-fn relate(
-    retries: &Retries,
-    written: impl Fn(&'static str) -> (&'static str, Option<usize>),
-    problems: &mut Problems<'_>,
-) {
-    let Retries { retry_first, retry_max, expire_after, delay_notice_after } = *retries;
-    let mut relate = |(less, less_value), (more, more_value)| {
-        let ((less_table, less_place), (more_table, more_place)) = (written(less), written(more));
-        let side = |table, key, value| Side { table, key, value, show: show_period };
-        let (less, more) = (side(less_table, less, less_value), side(more_table, more, more_value));
-        not_above_at(&less, &more, [less_place, more_place], problems);
+/// The same for routes and a `[delivery]` that come from different files. What is wrong, if
+/// anything is.
+pub fn contradiction(delivery: &Delivery, routes: &[Route]) -> Option<String> {
+    let mut relations = routes.iter().flat_map(|route| retry_relations(delivery, Some(route)));
+    relations.find_map(|(less, more)| less.above(&more))
+}
+
+/// What must not be above what. Of a route those with a knob of its own only: the others are
+/// `[delivery]`'s, and would be found wrong twice.
+fn retry_relations(
+    delivery: &Delivery,
+    route: Option<&Route>,
+) -> Vec<(Side<Duration>, Side<Duration>)> {
+    let retries = Retries::of(delivery, route);
+    let side = |key, own: fn(&Route) -> Option<Duration>, value| {
+        let table = if route.and_then(own).is_some() { "route" } else { "delivery" };
+        Side { table, key, value, show: show_period }
     };
-    relate(("retry_first", retry_first), ("retry_max", retry_max));
-    relate(("retry_first", retry_first), ("expire_after", expire_after));
-    if let Some(notice) = delay_notice_after {
-        relate(("delay_notice_after", notice), ("expire_after", expire_after));
-    }
+    let first = || side("retry_first", |route| route.retry_first, retries.retry_first);
+    let expiry = || side("expire_after", |route| route.expire_after, retries.expire_after);
+    let longest = side("retry_max", |route| route.retry_max, retries.retry_max);
+    let notice = retries.delay_notice_after;
+    let notice =
+        notice.map(|value| side("delay_notice_after", |route| route.delay_notice_after, value));
+    let mut relations = vec![(first(), longest), (first(), expiry())];
+    relations.extend(notice.map(|notice| (notice, expiry())));
+    relations.retain(|(less, more)| route.is_none() || [less.table, more.table].contains(&"route"));
+    relations
 }

@@ -6,6 +6,7 @@
 //! Never reads the file and never tells anybody: see `runtime`.
 
 use super::check::oversize;
+use super::check_egress::contradiction;
 use super::knob::{Declared, Knob, Reload, Section};
 use super::problem::ConfigError;
 use super::settings::Config;
@@ -31,7 +32,9 @@ impl Config {
     pub fn reloaded(&self, new: Config) -> Result<Reloaded, ConfigError> {
         let mut changes = Changes::default();
         let tables = changes.tables(&self.tables, new.tables);
-        if let Some(words) = oversize(&tables.limits, &tables.memory) {
+        let words = oversize(&tables.limits, &tables.memory)
+            .or_else(|| contradiction(&tables.delivery, &tables.routes));
+        if let Some(words) = words {
             return Err(ConfigError::NeedsRestart { words });
         }
         // The name of the machine, where none is written, is the one that was asked for at start.
@@ -244,6 +247,17 @@ mod tests {
         let error = parse("").reloaded(parse(text)).expect_err("64MiB are waited for");
         let expected = "the configuration needs a restart to take effect: \
             limits.message_bytes_max (100MiB) is above memory.commit_bytes_max (64MiB)";
+        assert_eq!(error.lines(), [expected]);
+    }
+
+    /// Routes stay until a restart, and [delivery] does not.
+    #[test]
+    fn retries_that_contradict_a_route_that_stays_are_refused() {
+        let route = "[[route]]\ndomain = \"*\"\nvia = \"mx\"\nretry_first = \"2h\"\n";
+        let running = format!("{route}[delivery]\nretry_max = \"3h\"\n");
+        let error = parse(&running).reloaded(parse("")).expect_err("the default is 1h");
+        let expected = "the configuration needs a restart to take effect: \
+            route.retry_first (2h) is above delivery.retry_max (1h)";
         assert_eq!(error.lines(), [expected]);
     }
 
