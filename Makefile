@@ -58,6 +58,7 @@ install:
 	@test -x $(BIN)/baton || { echo "build first, as yourself: make build" >&2; exit 1; }
 	install -D -m 755 $(BIN)/baton $(DESTDIR)$(PREFIX)/bin/baton
 	install -D -m 644 etc/baton.toml $(DESTDIR)/etc/baton/baton.toml.example
+	install -D -m 644 etc/providers.toml $(DESTDIR)/etc/baton/providers.toml.example
 	install -D -m 644 etc/baton.service $(DESTDIR)/etc/systemd/system/baton.service
 
 build: packages rust

@@ -15,7 +15,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use baton::config::{Config, ConfigError, Delivery, Durability, Problem, ShardCount, Via, explain};
+use baton::config::{
+    Config, ConfigError, Delivery, Durability, Host, Problem, ShardCount, Via, explain,
+};
 
 const MACHINE: &str = "box.example.net";
 const EXAMPLE: &str = include_str!("../etc/baton.toml");
@@ -110,7 +112,7 @@ fn the_example_runs_as_it_is() {
     assert_eq!(local.account, "local");
     let (index, route) = config.route("inbox.test").expect("the route");
     let host = "127.0.0.1:2600".parse().expect("an address");
-    assert_eq!((index, &route.via), (0, &Via::Hosts(vec![host])));
+    assert_eq!((index, &route.via), (0, &Via::Hosts(vec![Host::Address(host)])));
 }
 
 /// The settings shown in comments are right, complete, and where they are said to be, defaults.
@@ -124,10 +126,15 @@ fn the_example_shows_every_knob() {
     assert_eq!(all.limits, defaults.limits);
     assert_eq!(all.memory, defaults.memory);
     assert_eq!(all.disk, defaults.disk);
-    // Its default is a place, which need not be there.
+    // What these show is no default: without them there is none, or a place that need not be there.
     let place = Path::new("/etc/ssl/certs/ca-certificates.crt");
     assert_eq!(all.delivery.trust_file.as_deref(), Some(place));
-    assert_eq!(Delivery { trust_file: None, ..all.delivery }, defaults.delivery);
+    assert!(all.delivery.rate.is_some() && all.delivery.delay_notice_after.is_some());
+    let (rate, delay_notice_after) = (None, None);
+    let (providers_file, trust_file) = (None, None);
+    let delivery =
+        Delivery { rate, delay_notice_after, providers_file, trust_file, ..all.delivery };
+    assert_eq!(delivery, defaults.delivery);
     assert_eq!((all.log, all.filter), (defaults.log, defaults.filter));
 
     let explained = explain(None).expect("the explanation");

@@ -121,6 +121,21 @@ fn this_machine_is_fit() {
 }
 
 #[test]
+fn a_source_needs_an_address_of_this_machine() {
+    let sources = |address: &str| {
+        let text = format!("[[source]]\nname = \"out-1\"\naddress = [\"{address}\"]\n");
+        runtime::check_sources(&config(&text).sources)
+    };
+    runtime::check_sources(&config("").sources).expect("the system chooses");
+    sources("127.0.0.9").expect("loopback");
+    // For documentation (RFC 5737): on no machine.
+    let said = sources("192.0.2.1").expect_err("not here").to_string();
+    for words in ["[[source]] \"out-1\"", "192.0.2.1", "ip address", "`address`"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+#[test]
 fn a_data_folder_is_made_or_refused() {
     let folder = Folder::new();
     let new = folder.0.join("a/b");
@@ -615,6 +630,67 @@ fn a_command_line_without_sense_or_configuration_exits_with_2() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(said.contains(expected), "{arguments:?}: {said}");
     }
+}
+
+#[test]
+fn check_looks_for_the_files_that_are_named() {
+    let folder = Folder::new();
+    let there = folder.write("there.pem", "who uses it will see");
+    let there = there.to_str().unwrap();
+    let wrong = folder.write("wrong.toml", "[[provider]]\nname = \"a\"\n[source]\n");
+    let right = folder.write("right.toml", "[[provider]]\nname = \"a\"\nmx = [\"*.a.test\"]\n");
+    let text = |certificate: &str, token: &str, providers: &Path| {
+        format!(
+            "[[listener]]\ncertificate = \"{certificate}\"\nkey = \"{there}\"\n\
+            [admin]\ntoken_file = \"{token}\"\n\
+            [delivery]\nproviders_file = \"{}\"\n",
+            providers.display()
+        )
+    };
+    let check = |command: &[&str], text: &str| {
+        let file = folder.write("baton.toml", text);
+        let arguments = command.iter().map(AsRef::as_ref).chain([file.as_os_str()]);
+        let output = Command::new(env!("CARGO_BIN_EXE_baton")).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = check(&["check", "--config"], &text(there, there, &right));
+    assert_eq!(code, Some(0), "{said}");
+
+    let nowhere = Path::new("/nowhere/providers.toml");
+    let none = text("/nowhere/x.pem", folder.0.to_str().unwrap(), nowhere);
+    for command in [&["check", "--config"][..], &["run", "--check", "--config"]] {
+        let (code, said) = check(command, &none);
+        assert_eq!(code, Some(2), "{said}");
+        let lines: Vec<&str> = said.lines().collect();
+        let parts = [
+            "baton.toml:2:15: `certificate` is \"/nowhere/x.pem\", which cannot be read: No such",
+            "baton.toml:5:14: `token_file` is ",
+            "baton.toml:7:18: `providers_file` is \"/nowhere/providers.toml\", which cannot",
+        ];
+        assert_eq!(lines.len(), parts.len(), "{said}");
+        assert!(lines.iter().zip(parts).all(|(line, part)| line.contains(part)), "{said}");
+    }
+
+    // Its own problems are where they are.
+    let (code, said) = check(&["check", "--config"], &text(there, there, &wrong));
+    assert_eq!((code, said.lines().count()), (Some(2), 2), "{said}");
+    assert!(said.contains("wrong.toml:1:1: `mx` is missing in [[provider]]"), "{said}");
+    assert!(said.contains("wrong.toml:3:2: unknown key `source` in this file"), "{said}");
+}
+
+#[test]
+fn a_file_of_providers_replaces_the_shipped_ones() {
+    let folder = Folder::new();
+    let own = folder.write("own.toml", "[[provider]]\nname = \"own\"\nmx = [\"*.a.test\"]\n");
+    let text = format!(
+        "hostname = \"box.test\"\n[[provider]]\nname = \"first\"\nmx = [\"in.a.test\"]\n\
+        [delivery]\nproviders_file = \"{}\"\n",
+        own.display()
+    );
+    let config = Config::load(&folder.write("baton.toml", &text), "box").expect("both files");
+    let names: Vec<&str> = config.providers.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["first", "own"]);
+    assert!(config.provider(&["aspmx.l.google.com"]).is_none());
 }
 
 #[test]

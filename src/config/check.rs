@@ -8,14 +8,15 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use super::check_egress;
 use super::document::{Document, Table};
 use super::form::HOST_NAME;
 use super::inbound::{AccountTable, AuthMode, Limits, ListenerTable, ListenerTls, PeerTable};
 use super::knob::Declared;
-use super::outbound::{Delivery, Route, RouteTls, Via};
+use super::outbound::{Delivery, Host, Route, RouteTls, Via};
 use super::problem::Problems;
 use super::process::{Admin, Disk, Memory, Top};
-use super::settings::Config;
+use super::settings::{Config, Files};
 use super::tables::Tables;
 use super::unit::{show_period, show_size};
 
@@ -23,21 +24,25 @@ use super::unit::{show_period, show_size};
 pub fn config(
     document: &Document<'_>,
     machine_name: &str,
+    files: &Files<'_>,
     problems: &mut Problems<'_>,
 ) -> Option<Config> {
     let top = document.top::<Top>(problems);
     let hostname = top.as_ref().and_then(|top| hostname(top, machine_name, problems));
-    let listeners = listeners(document, problems);
+    let listeners = listeners(document, files, problems);
     let peers = peers(document, problems);
     let accounts = accounts(document, problems);
     let routes = routes(document, &listeners, problems);
+    let sources = check_egress::sources(document, &routes, problems);
     let dns = document.one(problems);
     let admin = document.one(problems);
     let log = document.one(problems);
     let limits = document.one(problems);
     let memory = document.one(problems);
     let disk: Option<Disk> = document.one(problems);
-    let delivery = document.one(problems);
+    let delivery: Option<Delivery> = document.one(problems);
+    let providers_file = delivery.as_ref().and_then(|delivery| delivery.providers_file.as_deref());
+    let providers = check_egress::all_providers(document, providers_file, files, problems);
     let filter = document.one(problems);
     if let (Some(limits), Some(memory)) = (&limits, &memory) {
         relate_sizes(document, limits, memory, problems);
@@ -49,17 +54,21 @@ pub fn config(
         relate_durations(document, limits, problems);
     }
     if let Some(delivery) = &delivery {
-        relate_retries(document, delivery, problems);
+        check_egress::relate_retries(document, delivery, &routes, problems);
     }
     if let Some(admin) = &admin {
         relate_admin(document, admin, &listeners, problems);
+        let place = document.place("admin", "token_file").unwrap_or(0);
+        files.check("token_file", admin.token_file.as_ref(), place, problems);
     }
     let tables = Tables {
         top: top?,
         listeners,
         peers,
         accounts,
-        routes,
+        sources,
+        routes: routes.into_iter().map(|(_, route)| route).collect(),
+        providers,
         dns: dns?,
         admin: admin?,
         log: log?,
@@ -86,7 +95,11 @@ fn hostname(top: &Top, machine_name: &str, problems: &mut Problems<'_>) -> Optio
     }
 }
 
-fn listeners(document: &Document<'_>, problems: &mut Problems<'_>) -> Vec<ListenerTable> {
+fn listeners(
+    document: &Document<'_>,
+    files: &Files<'_>,
+    problems: &mut Problems<'_>,
+) -> Vec<ListenerTable> {
     let mut tables = document.many::<ListenerTable>(problems);
     if tables.is_empty() {
         let table = Table::absent(ListenerTable::SECTION);
@@ -103,6 +116,9 @@ fn listeners(document: &Document<'_>, problems: &mut Problems<'_>) -> Vec<Listen
             let what = "`auth` is required but never offered on a listener without TLS".to_owned();
             let allowed = "tls = \"starttls\" or \"implicit\", or auth_without_tls = true";
             problems.add(table.place("auth"), what, Some(allowed.to_owned()));
+        }
+        for (key, path) in [("certificate", &listener.certificate), ("key", &listener.key)] {
+            files.check(key, path.as_ref(), table.place(key), problems);
         }
         match (&listener.certificate, &listener.key) {
             (Some(_), Some(_)) | (None, None) => {}
@@ -149,12 +165,12 @@ fn accounts(document: &Document<'_>, problems: &mut Problems<'_>) -> Vec<Account
     accounts
 }
 
-fn routes(
-    document: &Document<'_>,
+fn routes<'d>(
+    document: &'d Document<'_>,
     listeners: &[ListenerTable],
     problems: &mut Problems<'_>,
-) -> Vec<Route> {
-    let mut earlier: Vec<(Table<'_>, Route)> = Vec::new();
+) -> Vec<(Table<'d>, Route)> {
+    let mut earlier: Vec<(Table<'d>, Route)> = Vec::new();
     for (table, route) in document.many::<Route>(problems) {
         if let Some((first, by)) = earlier.iter().find(|(_, r)| r.domain.covers(&route.domain)) {
             let what = format!(
@@ -167,9 +183,9 @@ fn routes(
             problems.add(table.place("domain"), what, Some(allowed));
         }
         if let Via::Hosts(hosts) = &route.via
-            && let Some(own) =
-                hosts.iter().find(|host| listeners.iter().any(|l| l.address == **host))
+            && let Some(own) = listeners.iter().find(|l| hosts.contains(&Host::Address(l.address)))
         {
+            let own = own.address;
             let what =
                 format!("`via` has {own}, a listener of this relay: mail would go in circles");
             problems.add(table.place("via"), what, None);
@@ -179,14 +195,9 @@ fn routes(
             let allowed = "tls_name with any other value of tls".to_owned();
             problems.add(table.place("tls_name"), what.to_owned(), Some(allowed));
         }
-        // Accepted and not done would be a 550 for every recipient.
-        if route.via == Via::Mx {
-            let what = "`via` is \"mx\", which this version does not look up";
-            problems.add(table.place("via"), what.to_owned(), Some("a list of hosts".to_owned()));
-        }
         earlier.push((table, route));
     }
-    earlier.into_iter().map(|(_, route)| route).collect()
+    earlier
 }
 
 /// A message that is allowed in must fit every budget it passes through, or it waits for ever.
@@ -246,13 +257,6 @@ fn relate_durations(document: &Document<'_>, limits: &Limits, problems: &mut Pro
     not_above(&message, &session, document, problems);
 }
 
-fn relate_retries(document: &Document<'_>, delivery: &Delivery, problems: &mut Problems<'_>) {
-    let side = |key, value| Side { table: "delivery", key, value, show: show_period };
-    let first = side("retry_first", delivery.retry_first);
-    not_above(&first, &side("retry_max", delivery.retry_max), document, problems);
-    not_above(&first, &side("expire_after", delivery.expire_after), document, problems);
-}
-
 fn relate_admin(
     document: &Document<'_>,
     admin: &Admin,
@@ -268,11 +272,11 @@ fn relate_admin(
 }
 
 /// One knob of a relation.
-struct Side<T> {
-    table: &'static str,
-    key: &'static str,
-    value: T,
-    show: fn(T) -> String,
+pub(super) struct Side<T> {
+    pub table: &'static str,
+    pub key: &'static str,
+    pub value: T,
+    pub show: fn(T) -> String,
 }
 
 impl<T: PartialOrd + Copy> Side<T> {
@@ -281,7 +285,7 @@ impl<T: PartialOrd + Copy> Side<T> {
     }
 
     /// Says so when this is above `more`.
-    fn above(&self, more: &Side<T>) -> Option<String> {
+    pub fn above(&self, more: &Side<T>) -> Option<String> {
         let above = self.value > more.value;
         above.then(|| format!("{} is above {}", self.shown(), more.shown()))
     }
@@ -295,28 +299,38 @@ fn not_above<T: PartialOrd + Copy>(
     document: &Document<'_>,
     problems: &mut Problems<'_>,
 ) {
+    let place = |side: &Side<T>| document.place(side.table, side.key);
+    not_above_at(less, more, [place(less), place(more)], problems);
+}
+
+/// The same with the places where the two are written, if they are.
+pub(super) fn not_above_at<T: PartialOrd + Copy>(
+    less: &Side<T>,
+    more: &Side<T>,
+    places: [Option<usize>; 2],
+    problems: &mut Problems<'_>,
+) {
     let Some(what) = less.above(more) else {
         return;
     };
-    let places = [less, more].map(|side| document.place(side.table, side.key));
     let place = places.into_iter().flatten().next().unwrap_or(0);
     let allowed = format!("{} up to {}", less.key, more.key);
     problems.add(place, what, Some(allowed));
 }
 
 /// Finds values of one key that occur in two tables.
-struct Unique<T> {
+pub(super) struct Unique<T> {
     key: &'static str,
     /// Value -> the place where it was first seen.
     seen: HashMap<T, usize>,
 }
 
 impl<T: Eq + Hash> Unique<T> {
-    fn new(key: &'static str) -> Self {
+    pub fn new(key: &'static str) -> Self {
         Unique { key, seen: HashMap::new() }
     }
 
-    fn check(&mut self, value: T, shown: &str, table: &Table<'_>, problems: &mut Problems<'_>) {
+    pub fn check(&mut self, value: T, shown: &str, table: &Table<'_>, problems: &mut Problems<'_>) {
         let place = table.place(self.key);
         if let Some(first) = self.seen.get(&value) {
             let line = problems.line_at(*first);

@@ -95,6 +95,21 @@ impl<'t> Document<'t> {
         tables
     }
 
+    /// How often a table is written, those with problems included.
+    pub fn count<S: Declared>(&self) -> usize {
+        let found = self.top.get(S::SECTION.name).and_then(|found| found.get_ref().as_array());
+        found.map_or(0, |items| items.len())
+    }
+
+    /// Adds a problem for everything that is not such a table.
+    pub fn only<S: Declared>(&self, problems: &mut Problems<'_>) {
+        let section = S::SECTION;
+        for (key, _) in self.top.iter().filter(|(key, _)| *key.get_ref() != section.name) {
+            let what = format!("unknown key `{}` in this file", shown(key.get_ref()));
+            problems.add(key.span().start, what, Some(format!("{} only", section.heading())));
+        }
+    }
+
     /// Where a key of a table that is written once has its value, if it is written.
     pub fn place(&self, table: &str, key: &str) -> Option<usize> {
         let entries = self.top.get(table)?.get_ref().as_table()?;
@@ -127,6 +142,11 @@ impl<'a> Table<'a> {
     /// Where the value of a key is written, or the header of the table.
     pub fn place(&self, key: &str) -> usize {
         self.get(key).map_or(self.header, |value| value.span().start)
+    }
+
+    /// Where the value of a key is written, if it is.
+    pub fn written_at(&self, key: &str) -> Option<usize> {
+        self.get(key).map(|value| value.span().start)
     }
 
     /// The value of a key, or `None` after adding what is wrong with it.

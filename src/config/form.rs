@@ -1,18 +1,21 @@
-//! Forms of text: an address, a path, a host name, an account, a header name, a password hash.
+//! Forms of text: an address, a path, a host name, an account, a rate, a password hash and so on.
 //!
 //! A [`Form`] couples the words that describe a text with the function that parses it, so that a
 //! message never promises what the parser refuses.
 //! Decides what each text may look like; never whether the thing it names exists.
 //! Messages show the refused text, except where it is a secret.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::domain::{DomainPattern, host_name};
 use super::network::Network;
 use super::password::password_hash;
 use super::problem::shown;
+use super::unit::{Rate, parse_rate};
 
+/// Names end up in every event of a delivery.
+const NAME_BYTES_MAX: usize = 32;
 const ACCOUNT_BYTES_MAX: usize = 64;
 /// RFC 5321 4.5.3.1.1.
 const LOCAL_PART_BYTES_MAX: usize = 64;
@@ -64,6 +67,21 @@ pub const ADDRESS: Form<SocketAddr> = Form::shown(
 pub const ENDPOINT: Form<SocketAddr> =
     Form::shown("ip:port, such as \"192.0.2.1:25\" or \"[2001:db8::1]:25\"", endpoint);
 
+/// Where to connect from.
+pub const IP_ADDRESS: Form<IpAddr> =
+    Form::shown("an IP address, such as \"192.0.2.1\" or \"2001:db8::1\"", ip_address);
+
+/// What an operator calls a source, a pool or a provider.
+pub const NAME: Form<String> =
+    Form::shown("1 to 32 of a-z, 0-9, dot, underscore and hyphen", |text| {
+        name(text, NAME_BYTES_MAX).ok_or_else(|| "not a name".to_owned())
+    });
+
+pub const RATE: Form<Rate> = Form::shown(
+    "1 to 1000000 messages per s, min or h, such as \"5/s\", \"100/min\" or \"2000/h\"",
+    parse_rate,
+);
+
 pub const NETWORK: Form<Network> = Form::shown(
     "address/prefix or one address, such as \"192.0.2.0/24\" or \"2001:db8::1\"",
     |text| text.parse().map_err(|error: super::NetworkError| error.to_string()),
@@ -81,7 +99,9 @@ pub const MAILBOX: Form<String> =
     Form::shown("a mail address, such as \"postmaster@example.net\"", mailbox);
 
 pub const ACCOUNT_NAME: Form<String> =
-    Form::shown("1 to 64 of a-z, 0-9, dot, underscore and hyphen", account_name);
+    Form::shown("1 to 64 of a-z, 0-9, dot, underscore and hyphen", |text| {
+        name(text, ACCOUNT_BYTES_MAX).ok_or_else(|| "not the name of an account".to_owned())
+    });
 
 pub const HEADER_NAME: Form<String> = Form::shown(
     "the name of a header field without its colon, such as \"x-authuser\"",
@@ -147,12 +167,30 @@ fn mailbox(text: &str) -> Result<String, String> {
     Ok(format!("{local}@{}", host_name(domain)?))
 }
 
-fn account_name(text: &str) -> Result<String, String> {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
-    if text.is_empty() || text.len() > ACCOUNT_BYTES_MAX || !text.bytes().all(plain) {
-        return Err("not the name of an account".to_owned());
+/// A mapped address is refused because the kernel would send from the IPv4 one, which then is what
+/// should be written.
+fn ip_address(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = text.parse().map_err(|_| match text.parse::<SocketAddr>() {
+        Ok(_) => "it has a port, which the kernel chooses".to_owned(),
+        Err(_) => "it is not an IP address".to_owned(),
+    })?;
+    let (nobody, mapped) = match address {
+        IpAddr::V4(four) => (four.is_broadcast(), false),
+        IpAddr::V6(six) => (false, six.to_ipv4_mapped().is_some()),
+    };
+    if mapped {
+        return Err("it is an IPv4 address in IPv6 form, write it as IPv4".to_owned());
     }
-    Ok(text.to_owned())
+    if nobody || address.is_unspecified() || address.is_multicast() {
+        return Err("no host can connect from this address".to_owned());
+    }
+    Ok(address)
+}
+
+fn name(text: &str, bytes_max: usize) -> Option<String> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
+    let good = !text.is_empty() && text.len() <= bytes_max && text.bytes().all(plain);
+    good.then(|| text.to_owned())
 }
 
 /// RFC 5322 3.6.8: printable ASCII without the colon. Kept in lower case, because names of header
@@ -220,6 +258,27 @@ mod tests {
     }
 
     #[test]
+    fn addresses_to_connect_from() {
+        let rows = [
+            ("192.0.2.1", Ok("192.0.2.1")),
+            ("127.0.0.2", Ok("127.0.0.2")),
+            ("2001:DB8::1", Ok("2001:db8::1")),
+            ("::1", Ok("::1")),
+            ("192.0.2.1:25", Err("has a port")),
+            ("[::1]:25", Err("has a port")),
+            ("192.0.2.0/24", Err("not an IP address")),
+            ("mx.example.net", Err("not an IP address")),
+            ("0.0.0.0", Err("no host can")),
+            ("::", Err("no host can")),
+            ("224.0.0.1", Err("no host can")),
+            ("ff02::1", Err("no host can")),
+            ("255.255.255.255", Err("no host can")),
+            ("::ffff:192.0.2.1", Err("write it as IPv4")),
+        ];
+        check(&IP_ADDRESS, &rows);
+    }
+
+    #[test]
     fn mailboxes() {
         let rows = [
             ("postmaster@Example.NET", Ok("postmaster@example.net")),
@@ -244,6 +303,9 @@ mod tests {
             ("a|b", Err("")),
         ];
         check(&ACCOUNT_NAME, &rows);
+        check(&NAME, &rows);
+        let long = "a".repeat(33);
+        assert!(ACCOUNT_NAME.parse(&long).is_ok() && NAME.parse(&long).is_err());
         let rows = [
             ("X-AuthUser", Ok("x-authuser")),
             ("x-authuser:", Err("header field")),

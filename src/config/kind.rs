@@ -58,9 +58,8 @@ impl Kind for Period {
     type Value = Duration;
 
     fn describe(&self) -> Description {
-        let (min, max) = (unit::show_period(self.min), unit::show_period(self.max));
         let default = quoted(&unit::show_period(self.default));
-        plain(Preset::Value(default), format!("{min} to {max} ({})", unit::PERIOD_ALLOWED))
+        plain(Preset::Value(default), spanned(self.min, self.max))
     }
 
     fn absent(&self) -> Option<Duration> {
@@ -68,9 +67,7 @@ impl Kind for Period {
     }
 
     fn read(&self, found: &Spanned<DeValue<'_>>) -> Result<Duration, Vec<Fault>> {
-        let text = text_of(found)?;
-        let period = unit::parse_period(text).map_err(|says| refused_text(found, text, &says))?;
-        in_range(period, self.min, self.max, unit::show_period, found)
+        read_period(found, self.min, self.max)
     }
 }
 
@@ -122,6 +119,30 @@ impl Kind for MaybeCount {
 
     fn read(&self, found: &Spanned<DeValue<'_>>) -> Result<Option<u32>, Vec<Fault>> {
         read_count(found, self.min, self.max).map(Some)
+    }
+}
+
+/// A length of time, or nothing.
+pub struct MaybePeriod {
+    /// What absence means.
+    pub absent: &'static str,
+    pub min: Duration,
+    pub max: Duration,
+}
+
+impl Kind for MaybePeriod {
+    type Value = Option<Duration>;
+
+    fn describe(&self) -> Description {
+        plain(Preset::Absent(self.absent), spanned(self.min, self.max))
+    }
+
+    fn absent(&self) -> Option<Option<Duration>> {
+        Some(None)
+    }
+
+    fn read(&self, found: &Spanned<DeValue<'_>>) -> Result<Option<Duration>, Vec<Fault>> {
+        read_period(found, self.min, self.max).map(Some)
     }
 }
 
@@ -275,6 +296,34 @@ impl<T: PartialEq> Kind for List<T> {
     }
 }
 
+/// The same, but it must be written and have an item.
+pub struct RequiredList<T: 'static> {
+    pub form: Form<T>,
+    pub items_max: usize,
+}
+
+impl<T: PartialEq> Kind for RequiredList<T> {
+    type Value = Vec<T>;
+
+    fn describe(&self) -> Description {
+        let allowed = format!("a list of 1 to {}, each {}", self.items_max, self.form.allowed);
+        plain(Preset::Required, allowed)
+    }
+
+    fn absent(&self) -> Option<Vec<T>> {
+        None
+    }
+
+    fn read(&self, found: &Spanned<DeValue<'_>>) -> Result<Vec<T>, Vec<Fault>> {
+        match found.get_ref() {
+            DeValue::Array(items) if items.is_empty() => {
+                Err(fault(found, "is an empty list".to_owned()))
+            }
+            _ => read_list(&self.form, self.items_max, found),
+        }
+    }
+}
+
 /// Every item, or what is wrong with each of those that are wrong.
 pub(super) fn read_list<T: PartialEq>(
     form: &Form<T>,
@@ -313,6 +362,21 @@ pub(super) fn read_count(
     let value = in_range(wide, u64::from(min), u64::from(max), |n| n.to_string(), found)?;
     // The range just passed lies inside u32; saturating says so without a panic.
     Ok(u32::try_from(value).unwrap_or(max))
+}
+
+fn read_period(
+    found: &Spanned<DeValue<'_>>,
+    min: Duration,
+    max: Duration,
+) -> Result<Duration, Vec<Fault>> {
+    let text = text_of(found)?;
+    let period = unit::parse_period(text).map_err(|says| refused_text(found, text, &says))?;
+    in_range(period, min, max, unit::show_period, found)
+}
+
+fn spanned(min: Duration, max: Duration) -> String {
+    let (min, max) = (unit::show_period(min), unit::show_period(max));
+    format!("{min} to {max} ({})", unit::PERIOD_ALLOWED)
 }
 
 pub(super) fn counted(of: &str, min: u32, max: u32) -> String {

@@ -1,9 +1,10 @@
-//! Declarations of the outbound side: routes, DNS, and how delivery is retried.
+//! Declarations of the outbound side: routes, DNS, and how delivery is paced and retried.
 //!
 //! Decides defaults and ranges of these knobs, each with its reason. See `knob` for what the
-//! declarations turn into.
-//! A route's hosts are addresses for now: resolving the name of a smarthost is the work of the
-//! resolver that MX routing brings, and start-up must not depend on DNS.
+//! declarations turn into, and `lane` for which of a route, a provider and `[delivery]` has the
+//! say.
+//! A route's hosts are addresses or names; names are resolved when a connection is made, because
+//! start-up must not depend on DNS.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,20 +14,33 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::domain::{DomainPattern, host_name};
-use super::form::{DOMAIN_PATTERN, ENDPOINT, Form, HOST_NAME, PATH};
+use super::form::{DOMAIN_PATTERN, ENDPOINT, Form, HOST_NAME, NAME, PATH, RATE};
+use super::inbound::RECIPIENTS_MAX_CEILING;
 use super::kind::{
-    Choice, Count, List, Maybe, Period, Required, Size, Switch, plain, read_list, wrong_type,
+    Choice, Count, List, Maybe, MaybeCount, MaybePeriod, Period, Required, Size, Switch, Text,
+    plain, read_list, wrong_type,
 };
 use super::knob::{Description, Fault, Kind, Preset, section, words};
 use super::problem::shown;
-use super::unit::{GIB, MIB, days, hours, minutes, seconds};
+use super::source::POOL_DEFAULT;
+use super::unit::{GIB, MIB, Rate, days, hours, minutes, seconds};
 
 /// Hosts of one route.
 pub const VIA_HOSTS_MAX: usize = 16;
-/// Connections of one route, over all shards.
-pub const ROUTE_CONNECTIONS_MAX_CEILING: u32 = 10_000;
+/// Connections of one lane, over all shards.
+pub const CONNECTIONS_MAX_CEILING: u32 = 10_000;
+/// Messages of one connection.
+pub const CONNECTION_MESSAGES_MAX_CEILING: u32 = 1_000_000;
+/// Connections of all lanes, over all shards.
+pub const OUTBOUND_SESSIONS_MAX_CEILING: u32 = 100_000;
+/// Addresses tried in one attempt.
+pub const MX_ADDRESSES_MAX_CEILING: u32 = 50;
 /// Age at which the oldest message in any queue is given up.
 pub const EXPIRE_AFTER_CEILING: Duration = days(30);
+const EXPIRE_AFTER_FLOOR: Duration = minutes(10);
+const RETRY_FLOOR: Duration = seconds(1);
+const RETRY_CEILING: Duration = days(1);
+const DELAY_NOTICE_FLOOR: Duration = minutes(1);
 const DNS_SERVERS_MAX: usize = 8;
 
 section! {
@@ -48,14 +62,74 @@ section! {
         tls_name: Option<String> = Maybe { form: HOST_NAME, absent: "the address of the host" },
             "a certificate that names an address is rare", Restart;
 
-        /// Connections at once, over all shards.
-        connections_max: u32 = Count {
+        /// The pool of egress sources that its mail leaves from.
+        pool: String = Text { form: NAME, default: POOL_DEFAULT },
+            "most relays have one", Restart;
+
+        /// Connections at once from one source, over all shards.
+        connections_max: Option<u32> = MaybeCount {
             of: "connections",
-            default: 20,
+            absent: "the provider's, else delivery.connections_max",
             min: 1,
-            max: ROUTE_CONNECTIONS_MAX_CEILING,
+            max: CONNECTIONS_MAX_CEILING,
         },
-            "the large mailbox providers begin to refuse above 20 or so", Restart;
+            "a host of one's own takes more, or less, than a stranger's", Restart;
+
+        /// Messages sent over one connection before a new one is made.
+        messages_per_connection_max: Option<u32> = MaybeCount {
+            of: "messages",
+            absent: "the provider's, else delivery.messages_per_connection_max",
+            min: 1,
+            max: CONNECTION_MESSAGES_MAX_CEILING,
+        },
+            "few routes differ", Restart;
+
+        /// Recipients of one transaction; a message with more goes in several.
+        recipients_per_transaction_max: Option<u32> = MaybeCount {
+            of: "recipients",
+            absent: "the provider's, else delivery.recipients_per_transaction_max",
+            min: 1,
+            max: RECIPIENTS_MAX_CEILING,
+        },
+            "few routes differ", Restart;
+
+        /// Messages per interval from one source, over all shards.
+        rate: Option<Rate> =
+            Maybe { form: RATE, absent: "the provider's, else delivery.rate" },
+            "hosts that want one say which", Restart;
+
+        /// Age at which a message is returned to its sender as undeliverable.
+        expire_after: Option<Duration> = MaybePeriod {
+            absent: "delivery.expire_after",
+            min: EXPIRE_AFTER_FLOOR,
+            max: EXPIRE_AFTER_CEILING,
+        },
+            "few routes differ", Restart;
+
+        /// Time from the first failed attempt to the second.
+        retry_first: Option<Duration> = MaybePeriod {
+            absent: "delivery.retry_first",
+            min: RETRY_FLOOR,
+            max: RETRY_CEILING,
+        },
+            "few routes differ", Restart;
+
+        /// The longest wait between two attempts.
+        retry_max: Option<Duration> = MaybePeriod {
+            absent: "delivery.retry_max",
+            min: RETRY_FLOOR,
+            max: RETRY_CEILING,
+        },
+            "few routes differ", Restart;
+
+        /// Age at which a sender is told, once, that the message still waits. The route's
+        /// expire_after here means never.
+        delay_notice_after: Option<Duration> = MaybePeriod {
+            absent: "delivery.delay_notice_after",
+            min: DELAY_NOTICE_FLOOR,
+            max: EXPIRE_AFTER_CEILING,
+        },
+            "few routes differ", Restart;
     }
 }
 
@@ -63,9 +137,21 @@ section! {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Via {
     /// These hosts; 1..=[`VIA_HOSTS_MAX`], without repetition.
-    Hosts(Vec<SocketAddr>),
+    Hosts(Vec<Host>),
     /// Those that the domain's MX records name (RFC 5321 5.1).
     Mx,
+}
+
+/// A host that a route names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    Address(SocketAddr),
+    /// Resolved when a connection is made.
+    Name {
+        /// In lower case.
+        name: String,
+        port: u16,
+    },
 }
 
 /// `"mx"` or a list of hosts.
@@ -97,14 +183,25 @@ impl Kind for ViaKind {
     }
 }
 
-/// An [`ENDPOINT`] with its own words for the name of a host, which is what people try first.
-const HOST: Form<SocketAddr> = Form::shown(ENDPOINT.allowed, |text| {
-    let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
-    if host_name(host).is_ok() {
-        return Err("names of hosts come with MX routing, an IP address is needed".to_owned());
+/// Always with its port: 25 between relays and 587 or 465 of a smarthost differ too much to guess.
+const HOST: Form<Host> =
+    Form::shown("ip:port or name:port, such as \"192.0.2.1:25\" or \"mx.example.net:25\"", host);
+
+fn host(text: &str) -> Result<Host, String> {
+    let Some((name, port)) = text.rsplit_once(':') else {
+        return Err("it has no port".to_owned());
+    };
+    match (host_name(name), port.parse::<u16>()) {
+        (Ok(_), Ok(0)) => Err("port 0 cannot be connected to".to_owned()),
+        (Ok(name), Ok(port)) => Ok(Host::Name { name, port }),
+        (Ok(_), Err(_)) => Err("the port is not a number up to 65535".to_owned()),
+        (Err(reason), _) => ENDPOINT.reason(text).map(Host::Address).map_err(|other| {
+            // Letters make a name that somebody meant to write, and its own mistake says more.
+            let named = name.bytes().any(|b| b.is_ascii_alphabetic()) && !name.contains(':');
+            if named { reason } else { other }
+        }),
     }
-    ENDPOINT.reason(text)
-});
+}
 
 words! {
     /// How deliveries of a route are encrypted.
@@ -178,17 +275,27 @@ section! {
     One "delivery" pub struct Delivery {
         /// Age at which a message is returned to its sender as undeliverable.
         expire_after: Duration =
-            Period { default: hours(6), min: minutes(10), max: EXPIRE_AFTER_CEILING },
+            Period { default: hours(6), min: EXPIRE_AFTER_FLOOR, max: EXPIRE_AFTER_CEILING },
             "people want to hear the same day; RFC 5321 4.5.4.1 suggests 4 to 5 days", Applies;
 
         /// Time from the first failed attempt to the second; each later wait is twice the one
         /// before, a quarter more or less at random.
-        retry_first: Duration = Period { default: minutes(5), min: seconds(1), max: days(1) },
+        retry_first: Duration =
+            Period { default: minutes(5), min: RETRY_FLOOR, max: RETRY_CEILING },
             "greylisting usually ends within 5 minutes", Applies;
 
         /// The longest wait between two attempts.
-        retry_max: Duration = Period { default: hours(1), min: seconds(1), max: days(1) },
+        retry_max: Duration = Period { default: hours(1), min: RETRY_FLOOR, max: RETRY_CEILING },
             "six hours then hold about nine attempts", Applies;
+
+        /// Age at which a sender is told, once, that the message still waits.
+        delay_notice_after: Option<Duration> = MaybePeriod {
+            absent: "never",
+            min: DELAY_NOTICE_FLOOR,
+            max: EXPIRE_AFTER_CEILING,
+        },
+            "after six hours the message comes back itself; write it with a longer expire_after",
+            Applies;
 
         /// Time for a connection to be made.
         connect_timeout: Duration =
@@ -208,7 +315,42 @@ section! {
 
         /// Messages sent over one connection before a new one is made.
         messages_per_connection_max: u32 =
-            Count { of: "messages", default: 1_000, min: 1, max: 1_000_000 },
+            Count { of: "messages", default: 1_000, min: 1, max: CONNECTION_MESSAGES_MAX_CEILING },
             "lets the receiver's load balancer move us now and then", Applies;
+
+        /// Connections at once from one source to one site, over all shards.
+        connections_max: u32 =
+            Count { of: "connections", default: 20, min: 1, max: CONNECTIONS_MAX_CEILING },
+            "the large mailbox providers begin to refuse above 20 or so", Applies;
+
+        /// Recipients of one transaction; a message with more goes in several.
+        recipients_per_transaction_max: u32 =
+            Count { of: "recipients", default: 100, min: 1, max: RECIPIENTS_MAX_CEILING },
+            "what RFC 5321 4.5.3.1.8 asks every server to take", Applies;
+
+        /// Messages per interval from one source to one site, over all shards.
+        rate: Option<Rate> = Maybe { form: RATE, absent: "as fast as the site takes them" },
+            "connections bound what a site sees at once, and few sites ask for more", Applies;
+
+        /// Connections to all sites at once, over all shards.
+        outbound_sessions_max: u32 = Count {
+            of: "connections",
+            default: 2_000,
+            min: 1,
+            max: OUTBOUND_SESSIONS_MAX_CEILING,
+        },
+            "a hundred busy sites at 20 each, with files and memory to spare", Applies;
+
+        /// Addresses of a domain's MX hosts tried in one attempt; RFC 5321 5.1 asks for two.
+        mx_addresses_max: u32 =
+            Count { of: "addresses", default: 5, min: 1, max: MX_ADDRESSES_MAX_CEILING },
+            "when five do not answer, the sixth rarely does, and each costs a connect_timeout",
+            Applies;
+
+        /// A file of [[provider]] tables to use in place of the ones that came with baton.
+        providers_file: Option<PathBuf> =
+            Maybe { form: PATH, absent: "the table that baton was built with" },
+            "the large receivers are known without a file; single ones are set with [[provider]]",
+            Restart;
     }
 }

@@ -115,13 +115,15 @@ pub(super) struct Problems<'t> {
     /// Byte offset at which each line starts.
     lines: Vec<usize>,
     found: Vec<Problem>,
+    /// Those of another file that this one names, in their order.
+    elsewhere: Vec<Problem>,
 }
 
 impl<'t> Problems<'t> {
     pub fn new(file: &'t str, text: &'t str) -> Self {
         let ends = text.match_indices('\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(ends).collect();
-        Problems { file, text, lines, found: Vec::new() }
+        Problems { file, text, lines, found: Vec::new(), elsewhere: Vec::new() }
     }
 
     pub fn add(&mut self, place: usize, what: String, allowed: Option<String>) {
@@ -133,18 +135,25 @@ impl<'t> Problems<'t> {
         self.found.push(Problem { file: self.file.to_owned(), line, column, what, allowed });
     }
 
+    /// Adds what was found in another file that this one names.
+    pub fn add_elsewhere(&mut self, problems: Vec<Problem>) {
+        self.elsewhere.extend(problems);
+    }
+
     /// The line, from 1, in which a place lies.
     pub fn line_at(&self, place: usize) -> usize {
         self.lines.partition_point(|start| *start <= place)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.found.is_empty()
+        self.found.is_empty() && self.elsewhere.is_empty()
     }
 
     /// All problems in the order of the file; those of one place stay in the order of discovery.
+    /// Those of another file follow.
     pub fn into_sorted(mut self) -> Vec<Problem> {
         self.found.sort_by_key(|problem| (problem.line, problem.column));
+        self.found.extend(self.elsewhere);
         self.found
     }
 }

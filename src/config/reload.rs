@@ -2,10 +2,11 @@
 //!
 //! Decides, knob by knob and by the rule of its declaration, whether the new value is used or the
 //! running one stays until a restart; which knobs differ; and whether the two halves go together.
-//! Tables that can be written many times (peers, accounts, routes) are taken or left as a whole.
+//! Tables that can be written many times (peers, routes and so on) are taken or left as a whole.
 //! Never reads the file and never tells anybody: see `runtime`.
 
 use super::check::oversize;
+use super::check_egress::contradiction;
 use super::knob::{Declared, Knob, Reload, Section};
 use super::problem::ConfigError;
 use super::settings::Config;
@@ -31,7 +32,9 @@ impl Config {
     pub fn reloaded(&self, new: Config) -> Result<Reloaded, ConfigError> {
         let mut changes = Changes::default();
         let tables = changes.tables(&self.tables, new.tables);
-        if let Some(words) = oversize(&tables.limits, &tables.memory) {
+        let words = oversize(&tables.limits, &tables.memory)
+            .or_else(|| contradiction(&tables.delivery, &tables.routes));
+        if let Some(words) = words {
             return Err(ConfigError::NeedsRestart { words });
         }
         // The name of the machine, where none is written, is the one that was asked for at start.
@@ -54,7 +57,9 @@ impl Changes {
             listeners: self.many(&running.listeners, new.listeners),
             peers: self.many(&running.peers, new.peers),
             accounts: self.many(&running.accounts, new.accounts),
+            sources: self.many(&running.sources, new.sources),
             routes: self.many(&running.routes, new.routes),
+            providers: self.many(&running.providers, new.providers),
             dns: self.one(&running.dns, new.dns),
             admin: self.one(&running.admin, new.admin),
             log: self.one(&running.log, new.log),
@@ -171,6 +176,8 @@ mod tests {
             hostname: running.hostname.clone(),
             data_dir: running.data_dir.clone(),
             listeners: running.listeners.clone(),
+            // its EHLO is the name that stays
+            sources: running.sources.clone(),
             tables: config.tables.clone(),
             ..new.clone()
         };
@@ -205,7 +212,7 @@ mod tests {
         let words = described.words.iter().map(|(word, _)| format!("\"{word}\""));
         let tried = ["[\"192.0.2.1:53\"]", "\"127.0.0.1:9\"", "\"100MiB\"", "\"2GiB\"", "\"1MiB\""];
         let numbers = ["\"20s\"", "\"10m\"", "\"2h\"", "\"100m\"", "50", "500", "\"else\""];
-        let small = ["\"5s\"", "3", "true"];
+        let small = ["\"7/s\"", "\"5s\"", "3", "true"];
         let tried = tried.into_iter().chain(numbers).chain(small);
         let values = words.chain(tried.map(str::to_owned));
         let section = SECTIONS.iter().find(|s| s.knobs.iter().any(|one| std::ptr::eq(one, knob)));
@@ -226,7 +233,9 @@ mod tests {
             ("listener", Reload::Restart),
             ("peer", Reload::Applies),
             ("account", Reload::Applies),
+            ("source", Reload::Restart),
             ("route", Reload::Restart),
+            ("provider", Reload::Restart),
         ];
         assert_eq!(rules, expected);
     }
@@ -239,6 +248,17 @@ mod tests {
         let error = parse("").reloaded(parse(text)).expect_err("64MiB are waited for");
         let expected = "the configuration needs a restart to take effect: \
             limits.message_bytes_max (100MiB) is above memory.commit_bytes_max (64MiB)";
+        assert_eq!(error.lines(), [expected]);
+    }
+
+    /// Routes stay until a restart, and [delivery] does not.
+    #[test]
+    fn retries_that_contradict_a_route_that_stays_are_refused() {
+        let route = "[[route]]\ndomain = \"*\"\nvia = \"mx\"\nretry_first = \"2h\"\n";
+        let running = format!("{route}[delivery]\nretry_max = \"3h\"\n");
+        let error = parse(&running).reloaded(parse("")).expect_err("the default is 1h");
+        let expected = "the configuration needs a restart to take effect: \
+            route.retry_first (2h) is above delivery.retry_max (1h)";
         assert_eq!(error.lines(), [expected]);
     }
 

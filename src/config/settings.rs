@@ -5,7 +5,7 @@
 //! another one ([`Config::reloaded`]).
 //! Also owns the look-ups whose rules belong to the configuration: the longest network wins for
 //! peers, the first match for routes.
-//! Reads one file, the one [`Config::load`] is given.
+//! Reads two files at most: the one [`Config::load`] is given, and the providers' one it names.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,8 +18,10 @@ use super::document::Document;
 use super::inbound::{Account, AccountTable, Limits, Listener, ListenerTable, Peer, PeerTable};
 use super::knob::{Declared, Section};
 use super::outbound::{Delivery, Dns, Route};
-use super::problem::{ConfigError, FILE_BYTES_MAX, Problem, Problems};
+use super::problem::{ConfigError, FILE_BYTES_MAX, Problem, Problems, shown};
 use super::process::{Admin, Disk, Durability, Filter, Log, Memory, ShardCount, Top};
+use super::provider::{self, Provider};
+use super::source::{Pools, Source, SourceTable};
 use super::tables::Tables;
 
 /// Every table of the file, in the order in which the explanation shows them.
@@ -28,7 +30,9 @@ pub(super) static SECTIONS: &[&Section] = &[
     ListenerTable::SECTION,
     PeerTable::SECTION,
     AccountTable::SECTION,
+    SourceTable::SECTION,
     Route::SECTION,
+    Provider::SECTION,
     Dns::SECTION,
     Admin::SECTION,
     Log::SECTION,
@@ -56,8 +60,13 @@ pub struct Config {
     pub peers: Vec<Peer>,
     /// No name occurs twice.
     pub accounts: Vec<Account>,
-    /// In the order of the file; every route can be reached.
+    /// Never empty; no name occurs twice.
+    pub sources: Vec<Source>,
+    /// In the order of the file; every route can be reached. See [`Config::lane_limits`] for what
+    /// follows from the knobs that a route leaves out.
     pub routes: Vec<Route>,
+    /// In the order in which they are looked at.
+    pub providers: Vec<Provider>,
     pub dns: Dns,
     pub admin: Admin,
     pub log: Log,
@@ -68,18 +77,32 @@ pub struct Config {
     pub filter: Filter,
     /// What all of this was made from; a reload compares it with what the file says then.
     pub(super) tables: Tables,
+    pub(super) pools: Pools,
 }
 
 impl Config {
     /// Reads a text. `file_name` is what problems show; `machine_name` is the machine's own name,
-    /// used when no `hostname` is written.
+    /// used when no `hostname` is written. No file is read: the providers are the shipped ones,
+    /// whatever `delivery.providers_file` says.
     ///
     /// # Errors
     /// Everything that is wrong, in the order of the text; never empty.
     pub fn parse(file_name: &str, text: &str, machine_name: &str) -> Result<Config, Vec<Problem>> {
+        let files =
+            Files { providers: &|_| Ok(provider::shipped().to_vec()), readable: &|_| Ok(()) };
+        Config::parse_with(file_name, text, machine_name, &files)
+    }
+
+    /// The same with what `files` says of the files that the text names.
+    fn parse_with(
+        file_name: &str,
+        text: &str,
+        machine_name: &str,
+        files: &Files<'_>,
+    ) -> Result<Config, Vec<Problem>> {
         let mut problems = Problems::new(file_name, text);
         let config = Document::parse(text, &mut problems)
-            .and_then(|document| check::config(&document, machine_name, &mut problems));
+            .and_then(|document| check::config(&document, machine_name, files, &mut problems));
         match config {
             Some(config) if problems.is_empty() => Ok(config),
             _ => {
@@ -89,11 +112,24 @@ impl Config {
         }
     }
 
-    /// Reads a file; otherwise as [`Config::parse`].
+    /// Reads a file, and the providers' file that it names; otherwise as [`Config::parse`].
     ///
     /// # Errors
     /// See [`ConfigError`].
     pub fn load(path: &Path, machine_name: &str) -> Result<Config, ConfigError> {
+        Config::load_trying(path, machine_name, &|_| Ok(()))
+    }
+
+    /// The same, and asks of every certificate, key and token that is named whether it is
+    /// `readable`. Not for a command of somebody who may read the configuration but no key.
+    ///
+    /// # Errors
+    /// As [`Config::load`]; a file that is not readable is a problem where it is named.
+    pub fn load_trying(
+        path: &Path,
+        machine_name: &str,
+        readable: &dyn Fn(&Path) -> io::Result<()>,
+    ) -> Result<Config, ConfigError> {
         let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
         let bytes = read_bounded(path).map_err(unreadable)?;
         let Some(bytes) = bytes else {
@@ -101,7 +137,8 @@ impl Config {
         };
         let name = path.to_string_lossy();
         let text = utf8(&name, &bytes).map_err(|problem| ConfigError::Invalid(vec![problem]))?;
-        Config::parse(&name, text, machine_name).map_err(ConfigError::Invalid)
+        let files = Files { providers: &load_providers, readable };
+        Config::parse_with(&name, text, machine_name, &files).map_err(ConfigError::Invalid)
     }
 
     /// The peer that an address belongs to: of the networks that hold it, the longest.
@@ -119,6 +156,51 @@ impl Config {
     pub fn route(&self, domain: &str) -> Option<(usize, &Route)> {
         self.routes.iter().enumerate().find(|(_, route)| route.domain.matches(domain))
     }
+}
+
+/// The files that a configuration names, as far as its checks look at them.
+pub(super) struct Files<'f> {
+    /// Gives the providers of a file.
+    pub providers: &'f dyn Fn(&Path) -> Result<Vec<Provider>, Unread>,
+    /// Whether it can be read, for a file whose content is somebody else's.
+    pub readable: &'f dyn Fn(&Path) -> io::Result<()>,
+}
+
+impl Files<'_> {
+    /// Adds a problem when the file that `key` names, if it names one, is not readable.
+    pub fn check(
+        &self,
+        key: &str,
+        path: Option<&PathBuf>,
+        place: usize,
+        problems: &mut Problems<'_>,
+    ) {
+        if let Some((path, Err(error))) = path.map(|path| (path, (self.readable)(path))) {
+            let name = path.to_string_lossy();
+            let what = format!("`{key}` is \"{}\", which cannot be read: {error}", shown(&name));
+            problems.add(place, what, None);
+        }
+    }
+}
+
+/// Why a file that the configuration names gave nothing.
+pub(super) enum Unread {
+    /// The end of a sentence that begins with the key.
+    File(String),
+    /// It was read; never empty.
+    Content(Vec<Problem>),
+}
+
+fn load_providers(path: &Path) -> Result<Vec<Provider>, Unread> {
+    let name = path.to_string_lossy();
+    let refused = |says| Unread::File(format!("is \"{}\", which {says}", shown(&name)));
+    let bytes = match read_bounded(path) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Err(refused(format!("is larger than {FILE_BYTES_MAX} bytes"))),
+        Err(error) => return Err(refused(format!("cannot be read: {error}"))),
+    };
+    let text = utf8(&name, &bytes).map_err(|problem| Unread::Content(vec![problem]))?;
+    provider::read(&name, text).map_err(Unread::Content)
 }
 
 /// `None` when the file is larger than [`FILE_BYTES_MAX`]; no more than that is read from a pipe.

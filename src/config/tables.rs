@@ -11,7 +11,9 @@ use super::inbound::{Account, AccountTable, Certificate, Limits, Listener, Liste
 use super::inbound::{Peer, PeerTable};
 use super::outbound::{Delivery, Dns, Route};
 use super::process::{Admin, Disk, Filter, Log, Memory, Top};
+use super::provider::Provider;
 use super::settings::Config;
+use super::source::{Pools, Source, SourceTable};
 
 #[derive(Clone, PartialEq)]
 pub(super) struct Tables {
@@ -20,7 +22,10 @@ pub(super) struct Tables {
     pub listeners: Vec<ListenerTable>,
     pub peers: Vec<PeerTable>,
     pub accounts: Vec<AccountTable>,
+    pub sources: Vec<SourceTable>,
     pub routes: Vec<Route>,
+    /// Those of the file itself, then those of the providers' file or the shipped ones.
+    pub providers: Vec<Provider>,
     pub dns: Dns,
     pub admin: Admin,
     pub log: Log,
@@ -44,6 +49,8 @@ impl Tables {
         let Top { postmaster, data_dir, shards, durability, shutdown_grace, .. } = self.top.clone();
         Config {
             postmaster: postmaster.unwrap_or_else(|| format!("postmaster@{hostname}")),
+            sources: self.sources(&hostname),
+            pools: Pools::new(&self.sources, self.routes.iter().map(|route| route.pool.as_str())),
             hostname,
             data_dir,
             shards,
@@ -53,6 +60,7 @@ impl Tables {
             peers: self.peers.iter().map(peer).collect(),
             accounts: self.accounts.iter().map(account).collect(),
             routes: self.routes.clone(),
+            providers: self.providers.clone(),
             dns: self.dns.clone(),
             admin: self.admin.clone(),
             log: self.log.clone(),
@@ -63,6 +71,13 @@ impl Tables {
             filter: self.filter.clone(),
             tables: self,
         }
+    }
+
+    fn sources(&self, hostname: &str) -> Vec<Source> {
+        if self.sources.is_empty() {
+            return vec![Source::implicit(hostname)];
+        }
+        self.sources.iter().map(|table| Source::new(table, hostname)).collect()
     }
 }
 

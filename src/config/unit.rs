@@ -1,4 +1,4 @@
-//! Sizes and durations as people write them: `50MiB`, `250ms`, `6h`.
+//! Sizes, durations and rates as people write them: `50MiB`, `250ms`, `6h`, `100/min`.
 //!
 //! Decides which suffixes exist and how a value is shown again: with the largest unit that divides
 //! it, so that what `baton config explain` shows can be pasted back.
@@ -6,7 +6,9 @@
 //! readers take it for 1000000 and the other half for 1048576.
 //! A duration always names its unit; a bare `5` is refused, because seconds and minutes are both
 //! plausible.
+//! A rate keeps the interval it is written with: `60/min` lets sixty go at once, `1/s` does not.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::problem::shown;
@@ -24,6 +26,29 @@ const PERIODS: [(&str, u64); 5] =
 
 pub const SIZE_ALLOWED: &str = "a number of bytes, or text with a unit: B, KiB, MiB, GiB, TiB";
 pub const PERIOD_ALLOWED: &str = "text with a unit: ms, s, m, h, d";
+
+const INTERVALS: [(&str, Duration); 3] = [("s", seconds(1)), ("min", minutes(1)), ("h", hours(1))];
+
+/// Messages of one rate; with "/s" far more than one process sends.
+const RATE_MESSAGES_MAX: u64 = 1_000_000;
+
+/// Messages per interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// 1..=1,000,000.
+    pub messages: u32,
+    /// A second, a minute or an hour.
+    pub per: Duration,
+}
+
+/// As it is written in the file.
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = INTERVALS.iter().find(|(_, per)| *per == self.per);
+        let (name, _) = named.unwrap_or(&INTERVALS[0]);
+        write!(f, "{}/{name}", self.messages)
+    }
+}
 
 pub const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -56,6 +81,22 @@ pub fn parse_period(text: &str) -> Result<Duration, String> {
         return Err("has no unit".to_owned());
     }
     scaled(number, suffix, &PERIODS).map(Duration::from_millis)
+}
+
+pub fn parse_rate(text: &str) -> Result<Rate, String> {
+    let (messages, rest) = split_number(text).map_err(|says| format!("it {says}"))?;
+    let Some(name) = rest.strip_prefix('/') else {
+        return Err("it has no interval".to_owned());
+    };
+    let Some((_, per)) = INTERVALS.iter().find(|(known, _)| *known == name) else {
+        return Err(format!("it has the unknown interval `{}`", shown(name)));
+    };
+    match u32::try_from(messages) {
+        Ok(messages) if (1..=RATE_MESSAGES_MAX).contains(&u64::from(messages)) => {
+            Ok(Rate { messages, per: *per })
+        }
+        _ => Err(format!("its number is not 1 to {RATE_MESSAGES_MAX}")),
+    }
 }
 
 pub fn show_size(bytes: u64) -> String {
@@ -152,6 +193,36 @@ mod tests {
                 (Ok(period), Ok(expected)) => {
                     assert_eq!(period, expected, "{text}");
                     assert_eq!(show_period(period), shown, "{text}");
+                }
+                (Err(says), Err(expected)) => assert!(says.contains(expected), "{text}: {says}"),
+                (found, expected) => panic!("{text}: {found:?}, expected {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn rates() {
+        let rows = [
+            ("1/s", Ok((1, seconds(1)))),
+            ("100/min", Ok((100, minutes(1)))),
+            ("1000000/h", Ok((1_000_000, hours(1)))),
+            // refused
+            ("", Err("does not begin")),
+            ("/s", Err("does not begin")),
+            ("100", Err("no interval")),
+            ("100 /s", Err("no interval")),
+            ("100/", Err("unknown interval ``")),
+            ("100/m", Err("unknown interval `m`")),
+            ("100/minute", Err("unknown interval `minute`")),
+            ("0/s", Err("not 1 to 1000000")),
+            ("1000001/s", Err("not 1 to 1000000")),
+            ("99999999999999999999/s", Err("too large")),
+        ];
+        for (text, expected) in rows {
+            match (parse_rate(text), expected) {
+                (Ok(rate), Ok((messages, per))) => {
+                    assert_eq!(rate, Rate { messages, per }, "{text}");
+                    assert_eq!(rate.to_string(), text);
                 }
                 (Err(says), Err(expected)) => assert!(says.contains(expected), "{text}: {says}"),
                 (found, expected) => panic!("{text}: {found:?}, expected {expected:?}"),

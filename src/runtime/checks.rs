@@ -1,6 +1,7 @@
 //! What must be true of the machine before anything is opened, each failure with its remedy.
 //!
-//! Kernel and io_uring, locked memory, open files, cores, and a data folder that can be written.
+//! Kernel and io_uring, locked memory, open files, cores, a data folder that can be written, and
+//! the addresses of egress sources.
 //! Ports are tried where they are bound (`listen.rs`); the file system of the data folder and a
 //! second instance on it are the store's to find.
 //! A [`CheckError`] keeps baton from starting. A [`Warning`] does not: the relay works, but less
@@ -10,11 +11,13 @@
 //! can ask about machines that are not at hand.
 
 use super::ring;
-use crate::config::{Config, ShardCount};
+use crate::config::{Config, ShardCount, Source};
 use crate::shard::resolve::QUERIES_MAX;
+use socket2::{Domain, Socket, Type};
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -84,9 +87,8 @@ pub fn check(config: &Config, facts: &Facts) -> Result<Plan, CheckError> {
     }
     let sessions_max = config.limits.sessions_max;
     let cores = choose_cores(config.shards, &facts.cores)?;
-    let carrying = config.routes.iter().map(|route| u64::from(route.connections_max));
     let asking = (cores.len() * QUERIES_MAX) as u64;
-    let outbound = carrying.sum::<u64>() + asking;
+    let outbound = u64::from(config.delivery.outbound_sessions_max) + asking;
     let beside = FILES_BESIDE_SESSIONS + outbound.min(facts.files / 4);
     let wanted = u64::from(sessions_max) + beside;
     let fit = facts.files.saturating_sub(beside).max(1).min(u64::from(sessions_max)) as u32;
@@ -170,6 +172,24 @@ pub fn check_data_dir(path: &Path) -> Result<(), CheckError> {
     fs::remove_file(&trial).map_err(refused)
 }
 
+/// Takes each address for a moment, with a port that the kernel chooses: a source that cannot would
+/// otherwise be found out by the mail that it was chosen for.
+pub fn check_sources(sources: &[Source]) -> Result<(), CheckError> {
+    for source in sources {
+        for address in source.addresses() {
+            let place = SocketAddr::new(address, 0);
+            let taken = Socket::new(Domain::for_address(place), Type::STREAM, None)
+                .and_then(|socket| socket.bind(&place.into()));
+            taken.map_err(|error| CheckError::SourceAddress {
+                name: source.name.clone(),
+                address,
+                source: error,
+            })?;
+        }
+    }
+    Ok(())
+}
+
 /// Why baton cannot run here.
 #[derive(Debug)]
 pub enum CheckError {
@@ -182,6 +202,7 @@ pub enum CheckError {
     OpenFiles { files: u64 },
     Cores { shards: usize, cores: usize },
     DataDir { path: PathBuf, source: io::Error },
+    SourceAddress { name: String, address: IpAddr, source: io::Error },
 }
 
 impl fmt::Display for CheckError {
@@ -228,6 +249,12 @@ impl fmt::Display for CheckError {
                 f,
                 "data_dir {}: {source}; name a folder that the user of baton may write",
                 path.display()
+            ),
+            CheckError::SourceAddress { name, address, source } => write!(
+                f,
+                "[[source]] \"{name}\": mail cannot leave from {address}: {source}; give it \
+                 to an interface of this machine (`ip address` shows those it has), or correct \
+                 `address` of this source"
             ),
         }
     }

@@ -43,7 +43,7 @@ mod tls_out;
 mod world;
 
 pub use balance::{Balance, Seat};
-pub use checks::{CheckError, Facts, Plan, Warning, check, check_data_dir};
+pub use checks::{CheckError, Facts, Plan, Warning, check, check_data_dir, check_sources};
 pub use clock::Clock;
 pub use datagram::RuntimeDatagram;
 pub use listen::{Bound, ListenError, bind};

@@ -86,6 +86,7 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), StartError> {
     // Makes it, and syncs its name; what is made by others is not synced.
     store::prepare(&config.data_dir)?;
     checks::check_data_dir(&config.data_dir)?;
+    checks::check_sources(&config.sources)?;
     let bound = listen::bind(&config.listeners, plan.cores.len())?;
     let doors = Doors::open(&config)?;
     let control = Control::start(control_options(&config, plan.cores.len()))?;

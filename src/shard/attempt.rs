@@ -59,7 +59,8 @@ pub(super) async fn session<W: World>(shard: Shard<W>, lane: usize) {
         carried += 1;
         booking.done();
         shard.unpark(lane);
-        let enough = carried >= shard.delivery().messages_per_connection_max;
+        let limits = shard.config().lane_limits(Some(lane), &[]);
+        let enough = carried >= limits.messages_per_connection_max;
         if still_good && !enough {
             next = line.next_entry(&mut booking).await;
         }

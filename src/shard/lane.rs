@@ -15,7 +15,7 @@ impl<W: World> Shard<W> {
         let config = self.inner.config.borrow();
         let (index, route) = config.route(domain)?;
         match &route.via {
-            Via::Hosts(_) => Some(index),
+            Via::Hosts(_) => self.inner.lanes[index].is_some().then_some(index),
             // Needs DNS, which this version does not ask.
             Via::Mx => None,
         }

@@ -31,7 +31,7 @@ mod wire;
 pub mod world;
 
 use crate::accept::Admission;
-use crate::config::{Config, Delivery, Route, Via};
+use crate::config::{Config, Delivery, Host, Via};
 use crate::deliver::broken_tls::BrokenTls;
 use crate::deliver::lane::{Charge, Lane};
 use crate::filter::Bounds;
@@ -44,6 +44,7 @@ use operate::Operations;
 use resolve::{Names, Resolver};
 use signal::Signal;
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use world::{Share, World};
@@ -240,18 +241,30 @@ impl<W: World> Shard<W> {
 
 fn seats(config: &Config, place: Place, ready_max: usize) -> Vec<Option<LaneSeat>> {
     let (index, count) = (u32::from(place.index), u32::from(place.count));
-    let seat = |route: &Route| match &route.via {
+    let seat = |route: usize| match &config.routes[route].via {
         Via::Hosts(hosts) => {
-            let whole = route.connections_max;
+            let hosts: Vec<SocketAddr> = hosts.iter().filter_map(address).collect();
+            if hosts.is_empty() {
+                return None;
+            }
+            let whole = config.lane_limits(Some(route), &[]).connections_max;
             let limit = whole / count + u32::from(index < whole % count);
             // One lane's backlog leaves room for the others'.
             let ready_max = (ready_max / 4).max(PAGE_ENTRIES_MAX);
-            let lane = RefCell::new(Lane::new(hosts.clone(), limit, ready_max));
+            let lane = RefCell::new(Lane::new(hosts, limit, ready_max));
             Some(LaneSeat { lane, arrival: Signal::default() })
         }
         Via::Mx => None,
     };
-    config.routes.iter().map(seat).collect()
+    (0..config.routes.len()).map(seat).collect()
+}
+
+/// Names need DNS, which this version does not ask.
+fn address(host: &Host) -> Option<SocketAddr> {
+    match host {
+        Host::Address(address) => Some(*address),
+        Host::Name { .. } => None,
+    }
 }
 
 /// Counts up while it lives.

@@ -22,7 +22,7 @@ use super::plan::{ACCOUNT, DOMAINS, LISTENERS, Plan, servers};
 use super::random::Random;
 use super::relay::{Ground, Machine, Relay};
 use super::remote::Server;
-use baton::config::{Config, Via};
+use baton::config::{Config, Host, Via};
 use baton::time::Moment;
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -192,7 +192,8 @@ impl Simulation {
     pub fn server_of(&self, domain: &str) -> &Server {
         let (_, route) = self.ground.config.route(domain).expect("a route");
         let Via::Hosts(hosts) = &route.via else { panic!("{domain} has no hosts") };
-        let server = self.servers.iter().find(|server| hosts == &[server.address]);
+        let is_only = |address| hosts == &[Host::Address(address)];
+        let server = self.servers.iter().find(|server| is_only(server.address));
         server.expect("a server of its own")
     }
 
