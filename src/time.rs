@@ -25,6 +25,11 @@ impl Moment {
         Moment(self.0.saturating_add(wait.as_micros() as u64))
     }
 
+    /// The moment `wait` earlier, or the first one.
+    pub const fn before(self, wait: Duration) -> Self {
+        Moment(self.0.saturating_sub(wait.as_micros() as u64))
+    }
+
     /// Time passed since `earlier`; zero when `earlier` lies ahead.
     pub const fn since(self, earlier: Moment) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

@@ -11,6 +11,7 @@ use baton::queue::commit::{Commit, CommitError, Committed};
 use baton::queue::key::{DueKey, QueueKey};
 use baton::queue::schedule::Schedule;
 use baton::runtime::{self, Clock, Doors, RuntimeDatagram, RuntimeStream};
+use baton::shard::mesh::Parcel;
 use baton::shard::resolve::Names;
 use baton::shard::world::{Datagram, LoadError, Page, Share, World};
 use baton::shard::{Place, Shard};
@@ -100,6 +101,10 @@ impl World for Sockets {
 
     async fn verify_password(&self, _: &str, _: Vec<u8>) -> bool {
         false
+    }
+
+    fn post(&self, shard: u16, _: Parcel) {
+        panic!("there is no shard {shard}");
     }
 
     fn emit(&self, _: Event) {}

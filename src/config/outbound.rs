@@ -18,7 +18,7 @@ use super::form::{DOMAIN_PATTERN, ENDPOINT, Form, HOST_NAME, NAME, PATH, RATE};
 use super::inbound::RECIPIENTS_MAX_CEILING;
 use super::kind::{
     Choice, Count, List, Maybe, MaybeCount, MaybePeriod, Period, Required, Size, Switch, Text,
-    plain, read_list, wrong_type,
+    plain, read_count, read_list, wrong_type,
 };
 use super::knob::{Description, Fault, Kind, Preset, section, words};
 use super::problem::shown;
@@ -184,6 +184,26 @@ impl Kind for ViaKind {
 }
 
 /// Always with its port: 25 between relays and 587 or 465 of a smarthost differ too much to guess.
+/// A TCP port, 25 where none is written.
+struct PortKind;
+
+impl Kind for PortKind {
+    type Value = u16;
+
+    fn describe(&self) -> Description {
+        plain(Preset::Value("25".to_owned()), "a port, 1 to 65535".to_owned())
+    }
+
+    fn absent(&self) -> Option<u16> {
+        Some(25)
+    }
+
+    fn read(&self, found: &Spanned<DeValue<'_>>) -> Result<u16, Vec<Fault>> {
+        let port = read_count(found, 1, u32::from(u16::MAX))?;
+        Ok(u16::try_from(port).unwrap_or(u16::MAX))
+    }
+}
+
 const HOST: Form<Host> =
     Form::shown("ip:port or name:port, such as \"192.0.2.1:25\" or \"mx.example.net:25\"", host);
 
@@ -340,6 +360,10 @@ section! {
             max: OUTBOUND_SESSIONS_MAX_CEILING,
         },
             "a hundred busy sites at 20 each, with files and memory to spare", Applies;
+
+        /// The port of MX hosts.
+        smtp_port: u16 = PortKind,
+            "where the world takes mail; others are for test networks and shifted ports", Applies;
 
         /// Addresses of a domain's MX hosts tried in one attempt; RFC 5321 5.1 asks for two.
         mx_addresses_max: u32 =

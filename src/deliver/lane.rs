@@ -1,119 +1,87 @@
-//! A lane: the bounded ready list of one next hop, and its connections on this shard.
+//! A lane: what is ready to go to one site from one egress source, and its connections on this shard.
 //!
-//! Decides when another connection is worth opening, which host it goes to, and how long the lane
-//! rests after its hosts could not be reached. One lane per route so far; lanes per site and egress
-//! source take the same place.
+//! Decides who is next (`fair.rs`), whether another connection is worth opening (`window.rs`), when
+//! the next message may go (`pace.rs`), how much may wait here in memory, and who shares a failure.
 //!
-//! A lane's limit is divided over the shards, so that no shard has to ask another before it
-//! connects. Below one connection per shard each still has one: the limit is then exceeded by less
-//! than the number of shards.
+//! A sender may have so many entries ready in one lane and no more, so that one with a hundred
+//! thousand leaves room for others; the rest of his waits on disk, where every sender has a queue
+//! of his own. A sender with nothing here is let in even when the lane is full.
 
+use super::fair::FairList;
+use super::pace::Pace;
+use super::ready::Ready;
+use super::share::Limits;
+use super::window::{Failure, Window};
 use crate::limits::PAGE_ENTRIES_MAX;
-use crate::message::{Body, Envelope};
-use crate::queue::key::{DueKey, QueueKey};
-use crate::queue::record::Due;
+use crate::queue::key::QueueKey;
 use crate::time::Moment;
-use std::cell::Cell;
-use std::collections::VecDeque;
-use std::net::SocketAddr;
-use std::rc::Rc;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-/// An entry that waits for a connection.
+/// Entries that one sender may have ready here: while a page is delivered the next one is read.
+const SENDER_READY_MAX: usize = 2 * PAGE_ENTRIES_MAX;
+/// What a sender with nothing here may add to a full lane, and what may wait here for a site in trouble.
+const FEW: usize = 16;
+/// Parked senders that are looked at for one with room.
+const UNPARK_LOOKS: usize = 4;
+
+/// What a session is given to do.
 #[derive(Debug)]
-pub struct Ready {
-    pub key: DueKey,
-    pub due: Due,
-    /// On the first attempt the message is still in memory; later it is read back from disk.
-    pub message: Option<Message>,
+pub enum Taken {
+    Entry(Box<Ready>),
+    Nothing,
+    /// The lane has sent what it may in this interval.
+    NotBefore(Moment),
 }
 
-/// A message in memory, shared by the entries of its domains.
-#[derive(Clone, Debug)]
-pub struct Message {
-    pub envelope: Rc<Envelope>,
-    pub body: Body,
-    /// Octets counted against the memory budget, given back when the last holder drops.
-    pub charge: Rc<Charge>,
-}
-
-/// Octets held, in a counter that they leave when this is dropped.
+/// What a failed session means for its lane.
 #[derive(Debug)]
-pub struct Charge {
-    counter: Rc<Cell<usize>>,
-    bytes: usize,
-}
-
-impl Charge {
-    pub fn new(counter: &Rc<Cell<usize>>, bytes: usize) -> Self {
-        counter.set(counter.get() + bytes);
-        Charge { counter: counter.clone(), bytes }
-    }
-
-    /// Holds `bytes` from now on.
-    pub fn set(&mut self, bytes: usize) {
-        self.counter.set(self.counter.get() - self.bytes + bytes);
-        self.bytes = bytes;
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.counter.set(self.counter.get() - self.bytes);
-    }
-}
-
-/// The shortest and the longest rest of a lane whose hosts cannot be reached.
-pub const REST_MIN: Duration = Duration::from_secs(1);
-pub const REST_MAX: Duration = Duration::from_secs(60);
-
-/// What a session that could not be opened means for its lane.
-#[derive(Debug)]
-pub enum Unreachable {
-    /// Other sessions go on.
-    OnlyMore {
-        rest: Duration,
-    },
-    All {
-        rest: Duration,
-        ready: VecDeque<Ready>,
-    },
+pub struct Trouble {
+    /// How long no other session is opened.
+    pub rest: Duration,
+    /// What was ready and shares the failure. `None` while other sessions go on, and while a site
+    /// that has worked is waited for: then nothing is given up.
+    pub given_up: Option<Vec<Ready>>,
+    /// Whether the lane has just come to a stand.
+    pub stalled: bool,
 }
 
 #[derive(Debug)]
 pub struct Lane {
-    /// Tried in turn; never empty.
-    hosts: Vec<SocketAddr>,
-    next_host: usize,
-    limit: u32,
+    limits: Limits,
     ready_max: usize,
-    ready: VecDeque<Ready>,
+    ready: FairList,
+    window: Window,
+    pace: Option<Pace>,
     sessions: u32,
     /// Sessions that wait for an entry, and those that are being opened for one.
     idle: u32,
-    /// Queues that wait for room here.
-    parked: VecDeque<QueueKey>,
-    failures: u32,
-    rests_until: Moment,
+    parked: Parked,
+}
+
+/// The queues that wait for room here, by sender, each sender in its turn.
+#[derive(Debug, Default)]
+struct Parked {
+    queues: HashMap<u64, VecDeque<QueueKey>>,
+    rotation: VecDeque<u64>,
 }
 
 impl Lane {
-    /// # Panics
-    /// When `hosts` is empty: the configuration refuses such a route.
-    pub fn new(hosts: Vec<SocketAddr>, limit: u32, ready_max: usize) -> Self {
-        assert!(!hosts.is_empty(), "a lane leads somewhere");
+    pub fn new(limits: Limits, ready_max: usize) -> Self {
         Lane {
-            hosts,
-            next_host: 0,
-            limit: limit.max(1),
+            limits,
             ready_max,
-            ready: VecDeque::new(),
+            ready: FairList::default(),
+            window: Window::new(limits.connections),
+            pace: limits.rate.map(|rate| Pace::new(rate.messages, rate.per)),
             sessions: 0,
             idle: 0,
-            parked: VecDeque::new(),
-            failures: 0,
-            rests_until: Moment::default(),
+            parked: Parked::default(),
         }
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     pub fn ready(&self) -> usize {
@@ -124,50 +92,69 @@ impl Lane {
         self.sessions
     }
 
-    pub fn is_full(&self) -> bool {
-        self.ready.len() >= self.ready_max
+    /// Entries of `sender` that may come in now; those beyond stay on disk.
+    pub fn room(&self, sender: u64, now: Moment) -> usize {
+        if now < self.window.rests_until() && self.sessions == 0 {
+            return 0;
+        }
+        if self.window.is_troubled() && self.sessions == 0 {
+            return FEW.saturating_sub(self.ready.len());
+        }
+        let own = self.ready.len_of(sender);
+        if self.ready.len() < self.ready_max {
+            SENDER_READY_MAX.saturating_sub(own)
+        } else if own == 0 {
+            FEW
+        } else {
+            0
+        }
+    }
+
+    /// Whether a fresh entry should go to disk at once: no room, or others of its sender wait there
+    /// already, which would never have their turn while mail comes in faster than it leaves.
+    pub fn passes_by(&self, sender: u64, now: Moment) -> bool {
+        self.parked.queues.contains_key(&sender) || self.room(sender, now) == 0
     }
 
     pub fn push(&mut self, entry: Ready) {
-        self.ready.push_back(entry);
+        self.ready.push(entry);
     }
 
     /// An entry whose connection was gone before it was used goes before the others.
     pub fn push_first(&mut self, entry: Ready) {
-        self.ready.push_front(entry);
+        self.ready.push_first(entry);
     }
 
-    /// Whether a session should be opened now; if so it is counted, and [`Lane::closed`] must follow.
-    pub fn opens(&mut self, now: Moment) -> bool {
+    /// Takes out every ready entry that `matches`.
+    pub fn withdraw(&mut self, matches: impl FnMut(&Ready) -> bool) -> Vec<Ready> {
+        self.ready.withdraw(matches)
+    }
+
+    /// Whether a session should be opened now. [`Lane::opening`] follows if it is.
+    pub fn wants_session(&self, now: Moment) -> bool {
         let needed = self.ready.len() > self.idle as usize;
-        if !needed || self.sessions >= self.limit || now < self.rests_until {
-            return false;
-        }
+        needed && self.sessions < self.window.connections(now) && self.paced_until(now).is_none()
+    }
+
+    /// A session is being opened; [`Lane::closed`] must follow.
+    pub fn opening(&mut self) {
         self.sessions += 1;
         self.idle += 1;
-        true
-    }
-
-    /// The hosts in the order in which a new session tries them: another one first each time.
-    pub fn hosts(&mut self) -> Vec<SocketAddr> {
-        self.next_host = (self.next_host + 1) % self.hosts.len();
-        let (before, from) = self.hosts.split_at(self.next_host);
-        [from, before].concat()
     }
 
     /// A waiting session takes the next entry, and is then not idle until [`Lane::waits`].
-    pub fn take(&mut self) -> Option<Ready> {
-        let entry = self.ready.pop_front()?;
+    pub fn take(&mut self, now: Moment) -> Taken {
+        if self.ready.is_empty() {
+            return Taken::Nothing;
+        }
+        if let Some(pace) = &mut self.pace
+            && let Err(until) = pace.take(now)
+        {
+            return Taken::NotBefore(until);
+        }
+        let entry = self.ready.take().expect("it is not empty");
         self.idle -= 1;
-        Some(entry)
-    }
-
-    /// Takes out what `wanted` wants of what no session has taken yet, and leaves the rest in order.
-    pub fn withdraw(&mut self, wanted: &dyn Fn(&DueKey, &Due) -> bool) -> Vec<Ready> {
-        let (out, left) =
-            self.ready.drain(..).partition(|entry: &Ready| wanted(&entry.key, &entry.due));
-        self.ready = left;
-        Vec::from(out)
+        Taken::Entry(Box::new(entry))
     }
 
     /// A session is done with its entry and waits for the next.
@@ -181,192 +168,296 @@ impl Lane {
         self.sessions -= 1;
     }
 
-    /// A host took a connection. Whether the lane had been resting.
-    pub fn connected(&mut self) -> bool {
-        self.rests_until = Moment::default();
-        std::mem::take(&mut self.failures) > 0
+    /// A host took a connection or a message. Whether the lane had been at a stand.
+    pub fn succeeded(&mut self) -> bool {
+        self.window.succeeded()
     }
 
-    /// No host took one: no other is opened for a while, longer each time. While another session
-    /// still works nothing else follows (a host may simply take no more); else all that was ready
-    /// shares the failure and is given up. Follows [`Lane::closed`].
-    pub fn unreachable(&mut self, now: Moment) -> Unreachable {
-        // Several sessions that fail together are one failure.
-        if now >= self.rests_until {
-            let rest = REST_MIN.saturating_mul(1 << self.failures.min(10)).min(REST_MAX);
-            self.failures += 1;
-            self.rests_until = now.after(rest);
-        }
-        let rest = self.rests_until.since(now);
-        match self.sessions {
-            0 => Unreachable::All { rest, ready: std::mem::take(&mut self.ready) },
-            _ => Unreachable::OnlyMore { rest },
-        }
+    /// A session failed. Follows [`Lane::closed`].
+    pub fn failed(&mut self, failure: Failure, now: Moment) -> Trouble {
+        let was_troubled = self.window.is_troubled();
+        let rest = self.window.failed(failure, self.sessions, now);
+        let alone = failure == Failure::Fresh && self.sessions == 0;
+        let gives_up = alone && !self.window.is_patient();
+        let given_up = gives_up.then(|| self.ready.withdraw(|_| true));
+        Trouble { rest, given_up, stalled: alone && !was_troubled }
     }
 
-    /// Whether new entries should rather stay on disk: the lane is full, or nothing can be reached.
-    pub fn refuses(&self, now: Moment) -> bool {
-        self.is_full() || (now < self.rests_until && self.sessions == 0)
-    }
-
-    /// Whether a fresh entry should go to disk at once: as above, and where others wait already,
-    /// which would never have their turn while mail comes in faster than it leaves.
-    pub fn passes_by(&self, now: Moment) -> bool {
-        self.refuses(now) || !self.parked.is_empty()
+    /// When somebody should look at this lane again though nothing happens to it: something is
+    /// ready, and only time keeps it from going.
+    pub fn wakes_at(&self, now: Moment) -> Option<Moment> {
+        let waits = !self.ready.is_empty() || !self.parked.rotation.is_empty();
+        let rest = Some(self.window.rests_until()).filter(|until| *until > now);
+        rest.max(self.paced_until(now)).filter(|_| waits)
     }
 
     pub fn rests_until(&self) -> Moment {
-        self.rests_until
+        self.window.rests_until()
     }
 
+    fn paced_until(&self, now: Moment) -> Option<Moment> {
+        self.pace.as_ref().and_then(|pace| pace.waits_until(now))
+    }
+
+    /// Whether nothing would be forgotten with this lane.
+    pub fn is_idle(&self, now: Moment) -> bool {
+        let at_rest = self.sessions == 0 && self.ready.is_empty();
+        let known = self.window.is_troubled() && now < self.window.rests_until().after(MEMORY);
+        at_rest && self.parked.rotation.is_empty() && !known && self.paced_until(now).is_none()
+    }
+
+    /// A queue waits for room here.
     pub fn park(&mut self, queue: QueueKey) {
-        self.parked.push_back(queue);
+        let rotation = &mut self.parked.rotation;
+        let queues = self.parked.queues.entry(queue.sender).or_insert_with(|| {
+            rotation.push_back(queue.sender);
+            VecDeque::new()
+        });
+        queues.push_back(queue);
     }
 
-    /// The queues that wait for room, once there is enough to be worth a page.
-    pub fn unpark(&mut self, now: Moment) -> Vec<QueueKey> {
-        if self.ready.len() > self.ready_max / 2 || now < self.rests_until {
-            return Vec::new();
+    /// Whether a queue waits for room here.
+    pub fn has_parked(&self) -> bool {
+        !self.parked.rotation.is_empty()
+    }
+
+    /// A queue that has room now. The senders take turns, and only a few are looked at: who is not
+    /// looked at now will be after the next delivery.
+    pub fn unpark(&mut self, now: Moment) -> Option<QueueKey> {
+        for _ in 0..UNPARK_LOOKS.min(self.parked.rotation.len()) {
+            let sender = self.parked.rotation[0];
+            let room = self.room(sender, now);
+            self.parked.rotation.rotate_left(1);
+            // Half a page is worth reading; less only of a lane that takes little at a time.
+            if room < PAGE_ENTRIES_MAX / 2 && (room == 0 || room > FEW) {
+                continue;
+            }
+            let queues = self.parked.queues.get_mut(&sender).expect("who is in turn has queues");
+            let queue = queues.pop_front();
+            if queues.is_empty() {
+                self.parked.queues.remove(&sender);
+                self.parked.rotation.pop_back();
+            }
+            return queue;
         }
-        // In turn, and no more than have room: each is read from disk, and a page each may come.
-        let pages = (self.ready_max - self.ready.len()).div_ceil(PAGE_ENTRIES_MAX);
-        self.parked.drain(..pages.min(self.parked.len())).collect()
+        None
     }
 }
 
+/// How long a site's trouble is remembered after its last rest, when nothing is left to send there.
+const MEMORY: Duration = Duration::from_secs(600);
+
 #[cfg(test)]
 mod tests {
+    use super::super::ready::Origin;
+    use super::super::window::START;
     use super::*;
+    use crate::config::Rate;
     use crate::message::MessageId;
+    use crate::queue::key::DueKey;
+    use crate::queue::record::Due;
     use crate::time::Stamp;
 
-    fn lane(limit: u32) -> Lane {
-        let host = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Lane::new(vec![host(1), host(2), host(3)], limit, 4)
+    fn lane(connections: u32) -> Lane {
+        lane_with(connections, None)
     }
 
-    fn ready(id: u64) -> Ready {
-        let queue = QueueKey { slot: 0, domain: 1, sender: 1 };
+    fn lane_with(connections: u32, rate: Option<Rate>) -> Lane {
+        let limits = Limits {
+            connections,
+            messages_per_connection: 100,
+            recipients_per_transaction: 100,
+            rate,
+        };
+        Lane::new(limits, 1_000)
+    }
+
+    fn ready(sender: u64, id: u64, size: u32) -> Ready {
+        let queue = QueueKey { slot: 0, domain: 1, sender };
         let (due, id) = (Stamp::from_millis(1), MessageId::from_u64(id));
         let key = DueKey { queue, due, id, group: 0 };
         let due = Due {
             domain: "x.test".into(),
-            sender_id: "acme|mailbox|joe".into(),
-            size: 512,
+            sender_id: "a|b|c".into(),
+            size,
             groups: 1,
             attempts: 0,
             expires: due,
             delay_told: false,
             pending: vec![],
         };
-        Ready { key, due, message: None }
+        Ready { key, due, message: None, origin: Origin::Here }
+    }
+
+    fn next(lane: &mut Lane) -> (u64, u64) {
+        match lane.take(Moment::default()) {
+            Taken::Entry(entry) => {
+                lane.waits();
+                (entry.key.queue.sender, entry.key.id.as_u64())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn open(lane: &mut Lane, now: Moment) -> bool {
+        let wanted = lane.wants_session(now);
+        if wanted {
+            lane.opening();
+        }
+        wanted
     }
 
     #[test]
     fn opens_one_session_per_entry_that_no_session_waits_for_up_to_its_limit() {
         let (mut lane, now) = (lane(2), Moment::default());
-        assert!(!lane.opens(now));
-        lane.push(ready(1));
-        assert!(lane.opens(now));
-        assert!(!lane.opens(now), "the one being opened will take it");
-        lane.push(ready(2));
-        lane.push(ready(3));
-        assert!(lane.opens(now));
-        assert!(!lane.opens(now), "the limit");
-        assert!(lane.take().is_some() && lane.take().is_some());
+        assert!(!open(&mut lane, now));
+        lane.push(ready(1, 1, 1));
+        assert!(open(&mut lane, now));
+        assert!(!open(&mut lane, now), "the one being opened will take it");
+        lane.push(ready(1, 2, 1));
+        lane.push(ready(1, 3, 1));
+        assert!(open(&mut lane, now));
+        assert!(!open(&mut lane, now), "the limit");
+        assert!(matches!(lane.take(now), Taken::Entry(_)));
+        assert!(matches!(lane.take(now), Taken::Entry(_)));
         lane.waits();
-        assert!(!lane.opens(now), "a session waits for the third");
-        assert!(lane.take().is_some());
-        assert!(lane.take().is_none());
+        assert!(!open(&mut lane, now), "a session waits for the third");
+        assert!(matches!(lane.take(now), Taken::Entry(_)));
+        assert!(matches!(lane.take(now), Taken::Nothing));
     }
 
     #[test]
-    fn rests_longer_each_time_nothing_can_be_reached() {
-        let (mut lane, mut now) = (lane(2), Moment::default());
-        for rest in [1, 2, 4, 8, 16, 32, 60, 60] {
-            lane.push(ready(1));
-            assert!(lane.opens(now));
-            lane.take().unwrap();
-            lane.push(ready(2));
-            lane.waits();
-            lane.closed();
-            let Unreachable::All { rest: found, ready: left } = lane.unreachable(now) else {
-                panic!()
-            };
-            assert_eq!((found, left.len()), (Duration::from_secs(rest), 1));
-            assert!(lane.refuses(now));
-            lane.push(ready(9));
-            assert!(!lane.opens(now));
-            lane.ready.clear();
-            now = now.after(found);
+    fn one_message_among_a_flood_is_a_few_deliveries_late() {
+        let mut lane = lane(1);
+        lane.opening();
+        (0..500).for_each(|id| lane.push(ready(7, id, 2_000)));
+        lane.push(ready(8, 9_000, 40_000));
+        let order: Vec<_> = (0..20).map(|_| next(&mut lane).0).collect();
+        let place = order.iter().position(|sender| *sender == 8).unwrap();
+        assert!(place <= 12, "{order:?}");
+    }
+
+    #[test]
+    fn octets_are_shared_and_not_messages() {
+        let mut lane = lane(1);
+        lane.opening();
+        for id in 0..400 {
+            lane.push(ready(1, id, 64 * 1024));
+            lane.push(ready(2, id, 8 * 1024));
         }
-        assert!(lane.connected());
-        assert!(!lane.connected() && !lane.refuses(now));
+        let mut octets = [0_u64; 2];
+        for _ in 0..270 {
+            match next(&mut lane).0 {
+                1 => octets[0] += 64,
+                _ => octets[1] += 8,
+            }
+        }
+        let ratio = octets[0] as f64 / octets[1] as f64;
+        assert!((0.9..1.1).contains(&ratio), "{octets:?}");
+    }
+
+    #[test]
+    fn what_is_put_back_is_the_next() {
+        let mut lane = lane(1);
+        lane.opening();
+        (0..3).for_each(|id| lane.push(ready(id, id, 1)));
+        let Taken::Entry(first) = lane.take(Moment::default()) else { panic!() };
+        lane.waits();
+        lane.push_first(*first);
+        assert_eq!([next(&mut lane), next(&mut lane), next(&mut lane)], [(0, 0), (1, 1), (2, 2)]);
+    }
+
+    #[test]
+    fn a_flood_leaves_room_for_others() {
+        let (mut lane, now) = (lane(1), Moment::default());
+        let mut id = 0;
+        while lane.room(7, now) > 0 {
+            lane.push(ready(7, id, 1));
+            id += 1;
+        }
+        assert_eq!(lane.ready(), SENDER_READY_MAX);
+        assert!(lane.passes_by(7, now) && !lane.passes_by(8, now));
+        for id in 0..1_000 {
+            lane.push(ready(9 + id, id, 1));
+        }
+        assert_eq!(lane.room(8, now), FEW, "a full lane lets a newcomer in");
+        assert_eq!(lane.room(9, now), 0);
+    }
+
+    #[test]
+    fn parked_queues_come_back_when_their_sender_has_room() {
+        let (mut lane, now) = (lane(1), Moment::default());
+        lane.opening();
+        let queue = |sender, domain| QueueKey { slot: 0, domain, sender };
+        (0..SENDER_READY_MAX as u64).for_each(|id| lane.push(ready(7, id, 1)));
+        (0..5).for_each(|domain| lane.park(queue(7, domain)));
+        assert!(lane.passes_by(7, now));
+        assert_eq!(lane.unpark(now), None);
+        (0..PAGE_ENTRIES_MAX).for_each(|_| _ = next(&mut lane));
+        lane.park(queue(8, 1));
+        let all: Vec<_> = std::iter::from_fn(|| lane.unpark(now)).collect();
+        let others = (1..5).map(|domain| queue(7, domain));
+        let expected: Vec<_> = [queue(7, 0), queue(8, 1)].into_iter().chain(others).collect();
+        assert_eq!(all, expected, "in turn");
+        assert!(!lane.has_parked() && lane.parked.queues.is_empty());
+    }
+
+    #[test]
+    fn a_site_that_never_worked_fails_with_all_that_was_ready() {
+        let (mut lane, now) = (lane(9), Moment::default());
+        (0..3).for_each(|id| lane.push(ready(1, id, 1)));
+        assert!(open(&mut lane, now));
+        assert!(matches!(lane.take(now), Taken::Entry(_)));
+        lane.waits();
+        lane.closed();
+        let trouble = lane.failed(Failure::Fresh, now);
+        assert_eq!((trouble.given_up.unwrap().len(), trouble.stalled), (2, true));
+        assert_eq!(lane.room(1, now), 0);
+        let later = now.after(trouble.rest);
+        assert_eq!(lane.room(1, later), FEW, "enough for a probe");
+        assert!(!lane.is_idle(later), "its trouble is remembered");
+        assert!(lane.is_idle(later.after(MEMORY)));
+    }
+
+    #[test]
+    fn a_site_that_worked_is_waited_for() {
+        let (mut lane, now) = (lane(9), Moment::default());
+        (0..3).for_each(|id| lane.push(ready(1, id, 1)));
+        assert!(open(&mut lane, now));
+        lane.succeeded();
+        lane.closed();
+        let trouble = lane.failed(Failure::Fresh, now);
+        assert!(trouble.given_up.is_none() && trouble.stalled && lane.ready() == 3);
+        assert!(!open(&mut lane, now));
+        assert_eq!(lane.wakes_at(now), Some(now.after(trouble.rest)));
+        assert!(open(&mut lane, now.after(trouble.rest)));
+        assert!(lane.succeeded(), "it is back");
     }
 
     #[test]
     fn one_refused_connection_among_working_ones_fails_nothing() {
-        let (mut lane, now) = (lane(2), Moment::default());
-        lane.push(ready(1));
-        lane.push(ready(2));
-        assert!(lane.opens(now) && lane.opens(now));
-        lane.take().unwrap();
-        let second = lane.take().unwrap();
-        lane.waits();
+        let (mut lane, now) = (lane(20), Moment::default());
+        (0..9).for_each(|id| lane.push(ready(1, id, 1)));
+        (0..START).for_each(|_| assert!(open(&mut lane, now)));
+        assert!(!open(&mut lane, now));
         lane.closed();
-        assert!(matches!(lane.unreachable(now), Unreachable::OnlyMore { .. }));
-        lane.push_first(second);
-        assert!(!lane.refuses(now), "the session that works takes more");
-        assert_eq!(lane.ready(), 1);
+        let trouble = lane.failed(Failure::Fresh, now);
+        assert!(trouble.given_up.is_none() && !trouble.stalled && lane.ready() == 9);
+        assert!(lane.room(1, now) > 0, "the sessions that work take more");
     }
 
     #[test]
-    fn what_is_withdrawn_is_gone_and_the_rest_keeps_its_order() {
-        let mut lane = lane(1);
-        (1..=4).for_each(|id| lane.push(ready(id)));
-        let out = lane.withdraw(&|key, _| key.id.as_u64() % 2 == 0);
-        let ids = |entries: Vec<Ready>| {
-            entries.iter().map(|entry| entry.key.id.as_u64()).collect::<Vec<_>>()
-        };
-        assert_eq!(ids(out), [2, 4]);
-        assert!(lane.opens(Moment::default()));
-        let left = std::iter::from_fn(|| {
-            lane.waits();
-            lane.take()
-        });
-        assert_eq!(ids(left.collect()), [1, 3]);
-    }
-
-    #[test]
-    fn hosts_take_turns() {
-        let mut lane = lane(1);
-        let firsts: Vec<_> = (0..4).map(|_| lane.hosts()[0].port()).collect();
-        assert_eq!(firsts, [2, 3, 1, 2]);
-        assert_eq!(lane.hosts().len(), 3);
-    }
-
-    #[test]
-    fn a_full_lane_frees_its_queues_when_half_empty() {
-        let (mut lane, now) = (lane(9), Moment::default());
-        (0..4).for_each(|id| lane.push(ready(id)));
-        assert!(lane.refuses(now));
-        lane.park(QueueKey { slot: 0, domain: 7, sender: 1 });
-        assert!(lane.unpark(now).is_empty());
-        assert!(lane.opens(now));
-        lane.take().unwrap();
+    fn a_rate_holds_back_what_is_ready() {
+        let rate = Rate { messages: 60, per: Duration::from_secs(60) };
+        let (mut lane, now) = (lane_with(2, Some(rate)), Moment::default());
+        (0..3).for_each(|id| lane.push(ready(1, id, 1)));
+        assert!(open(&mut lane, now));
+        assert!(matches!(lane.take(now), Taken::Entry(_)));
+        assert!(!open(&mut lane, now), "another session would only wait");
         lane.waits();
-        lane.take().unwrap();
-        assert_eq!(lane.unpark(now).len(), 1);
-        assert!(lane.unpark(now).is_empty());
-    }
-
-    #[test]
-    fn a_charge_is_given_back() {
-        let counter = Rc::new(Cell::new(0));
-        let mut charge = Charge::new(&counter, 10);
-        charge.set(25);
-        assert_eq!(counter.get(), 25);
-        drop(charge);
-        assert_eq!(counter.get(), 0);
+        let Taken::NotBefore(until) = lane.take(now) else { panic!() };
+        assert_eq!(until, now.after(Duration::from_secs(1)));
+        assert_eq!(lane.wakes_at(now), Some(until));
+        assert!(matches!(lane.take(until), Taken::Entry(_)));
     }
 }

@@ -15,7 +15,13 @@
 //! | [`broken_tls`] | where encryption is not worth a try |
 
 pub mod broken_tls;
+pub mod dead;
+pub mod fair;
 pub mod host;
 pub mod lane;
 pub mod mx;
+pub mod pace;
+pub mod ready;
+pub mod share;
 pub mod source;
+pub mod window;

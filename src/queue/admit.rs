@@ -19,12 +19,16 @@ pub struct Admitted {
     pub entries: Vec<(DueKey, Due)>,
 }
 
-/// The change to commit, and what to do once it is.
-pub fn admit(screened: Screened, now: Stamp, expire_after: Duration) -> (Change, Admitted) {
+/// The change to commit, and what to do once it is. `expire_after` says how long a domain's mail is
+/// tried.
+pub fn admit(
+    screened: Screened,
+    now: Stamp,
+    expire_after: impl Fn(&str) -> Duration,
+) -> (Change, Admitted) {
     let (envelope, body) = screened.into_parts();
     let groups = group_by_domain(&envelope);
     let count = u16::try_from(groups.len()).expect("no more groups than recipients");
-    let expires = envelope.received.after(expire_after);
     let (slot, sender_id) = (envelope.id.slot(), envelope.sender_id.as_str());
     let size = due_size(envelope.size);
     let entries: Vec<(DueKey, Due)> = groups
@@ -33,6 +37,7 @@ pub fn admit(screened: Screened, now: Stamp, expire_after: Duration) -> (Change,
         .map(|(group, (domain, pending))| {
             let queue = QueueKey::new(slot, &domain, sender_id);
             let key = DueKey { queue, due: now, id: envelope.id, group: group as u16 };
+            let expires = envelope.received.after(expire_after(&domain));
             let due = Due {
                 domain: domain.into(),
                 sender_id: sender_id.into(),

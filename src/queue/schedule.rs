@@ -242,9 +242,7 @@ impl Schedule {
         if when > now {
             return None;
         }
-        self.set_state(key, State::Paging);
-        self.paging.insert(key, Paging::default());
-        Some((key, self.queues[&key].cursor(key)))
+        Some((key, self.begin(key)))
     }
 
     /// A page of `key` was read, all of which is `page`; what is still there is taken now. `next`
@@ -280,13 +278,20 @@ impl Schedule {
         }
     }
 
-    /// The lane of `key` has room again. It takes its turn by its age: what waits longest is
-    /// paged first, or the same few queues would fill the lane each time.
-    pub fn unpark(&mut self, key: QueueKey) {
-        let Some(queue) = self.queues.get(&key) else { return };
-        if let State::Parked { due } = queue.state() {
-            self.set_state(key, State::Waiting(due));
+    /// The lane of `key` has room again: it is being paged from now on, as by [`Schedule::due`].
+    /// `None` when it does not wait for its lane (any more).
+    pub fn unpark(&mut self, key: QueueKey) -> Option<DueKey> {
+        let queue = self.queues.get(&key)?;
+        match queue.state() {
+            State::Parked { .. } => Some(self.begin(key)),
+            State::Quiet | State::Waiting(_) | State::Paging => None,
         }
+    }
+
+    fn begin(&mut self, key: QueueKey) -> DueKey {
+        self.set_state(key, State::Paging);
+        self.paging.insert(key, Paging::default());
+        self.queues[&key].cursor(key)
     }
 
     fn release(&mut self, key: DueKey) {
@@ -464,9 +469,9 @@ mod tests {
         assert_eq!(schedule.due(at(100)), None);
         schedule.waits(key(A, 11, 2));
         assert_eq!(schedule.next_wake(), None);
-        schedule.unpark(A);
-        schedule.unpark(B);
-        assert_eq!(schedule.due(at(100)).unwrap().0, A);
+        assert_eq!(schedule.unpark(B), None);
+        assert!(schedule.unpark(A).unwrap() < key(A, 10, 1));
+        assert_eq!((schedule.unpark(A), schedule.due(at(100))), (None, None), "it is being paged");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 use crate::config::Config;
 use crate::control::{Answers, QueueOperator};
+use crate::shard::mesh::Parcel;
 use crate::shard::operate::Operation;
 use atomic_waker::AtomicWaker;
 use crossbeam::queue::SegQueue;
@@ -28,6 +29,8 @@ pub enum Message {
     Connection { tcp: AcceptedTcpStream, listener: usize, seat: Seat },
     /// The answer to a question of [`super::passwords`].
     Password { ticket: u64, matches: bool },
+    /// From another shard.
+    Parcel(Parcel),
     /// Go by this configuration. `applied` is dropped when it is done, which is how the sender knows.
     Reload { config: Arc<Config>, applied: Sender<Infallible> },
     /// Change the queue, and tell what came of it.

@@ -106,7 +106,7 @@ impl ShardThread {
         let here = usize::from(place.index);
         let (clock, inbox) = (ground.clock, Arc::clone(balance.inbox(here)));
         let (committer, store) = (ground.committer.clone(), ground.store.clone());
-        let world = RuntimeWorld::new(ground, place.index, Arc::clone(&inbox));
+        let world = RuntimeWorld::new(ground, place.index, Arc::clone(&balance));
         let grace = config.shutdown_grace;
         let (schedule, newest) = (self.schedule, self.newest);
         let shard = Shard::new(world.clone(), config, place, admission, names, schedule, newest);
@@ -196,6 +196,7 @@ impl Open {
                 serve(&self.shard, &self.world, tcp, listener, seat);
             }
             Message::Password { ticket, matches } => self.world.password_answered(ticket, matches),
+            Message::Parcel(parcel) => self.shard.receive(parcel),
             Message::Reload { config, applied } => {
                 self.grace = config.shutdown_grace;
                 self.shard.reload(config);

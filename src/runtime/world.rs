@@ -9,7 +9,7 @@
 //! Commits and passwords are answered by other threads. The answers of a batch come back with
 //! one wake (`ticket.rs`), and one task of the shard hands them on.
 
-use super::balance::Inbox;
+use super::balance::{Balance, Message};
 use super::clock::{Clock, Random};
 use super::datagram::RuntimeDatagram;
 use super::panics::Guarded;
@@ -23,6 +23,7 @@ use crate::event::Event;
 use crate::message::{Body, Envelope, MessageId};
 use crate::queue::commit::{Commit, CommitError, Committed};
 use crate::queue::key::{DueKey, QueueKey};
+use crate::shard::mesh::Parcel;
 use crate::shard::world::{LoadError, Page, Share, World};
 use crate::store::{Committer, Completions, Done, Store};
 use crate::time::{Moment, Stamp};
@@ -64,7 +65,7 @@ struct Inner {
     ingest: TaskQueueHandle,
     delivery: TaskQueueHandle,
     background: TaskQueueHandle,
-    inbox: Arc<Inbox>,
+    balance: Arc<Balance>,
     completions: Arc<Completions>,
     commits: Rc<Tickets<Result<Committed, CommitError>>>,
     passwords: Rc<Tickets<bool>>,
@@ -72,7 +73,7 @@ struct Inner {
 
 impl RuntimeWorld {
     /// To be made on the executor of the shard; starts the task that hands on answers of commits.
-    pub fn new(ground: Ground, shard: u16, inbox: Arc<Inbox>) -> Self {
+    pub fn new(ground: Ground, shard: u16, balance: Arc<Balance>) -> Self {
         let queue = |shares: usize, name: &str| {
             executor().create_task_queue(Shares::Static(shares), Latency::NotImportant, name)
         };
@@ -83,7 +84,7 @@ impl RuntimeWorld {
             ingest: queue(INGEST_SHARES, "ingest"),
             delivery: queue(DELIVERY_SHARES, "delivery"),
             background: queue(BACKGROUND_SHARES, "background"),
-            inbox,
+            balance,
             completions: Completions::new(),
             commits: Tickets::new(),
             passwords: Tickets::new(),
@@ -216,9 +217,13 @@ impl World for RuntimeWorld {
     async fn verify_password(&self, hash: &str, password: Vec<u8>) -> bool {
         let inner = &self.inner;
         let ticket = inner.passwords.open();
-        let inbox = Arc::clone(&inner.inbox);
+        let inbox = Arc::clone(inner.balance.inbox(usize::from(inner.shard)));
         let _interest = inner.ground.passwords.ask(hash, password, inbox, ticket.number());
         ticket.await
+    }
+
+    fn post(&self, shard: u16, parcel: Parcel) {
+        self.inner.balance.inbox(usize::from(shard)).push(Message::Parcel(parcel));
     }
 
     fn emit(&self, event: Event) {

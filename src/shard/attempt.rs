@@ -5,21 +5,27 @@
 //! `settle`; this file only finds out.
 
 use super::deadline::{Elapsed, OnStop};
+use super::lane::{Hosts, LaneSeat};
+use super::mesh::Parcel;
 use super::pager::READ_AGAIN;
 use super::wire::{self, Leftover};
 use super::world::{Share, Stream, TlsSession, TlsTrust, World};
-use super::{Counted, LaneSeat, Shard};
-use crate::config::RouteTls;
-use crate::deliver::lane::{Message, Ready};
+use super::{Counted, Shard};
+use crate::config::{Egress, RouteTls};
+use crate::deliver::lane::Taken;
+use crate::deliver::ready::{Message, Origin, Ready};
+use crate::deliver::window::Failure;
 use crate::event::{Delays, Event};
 use crate::limits::FAREWELL_SECONDS_MAX;
 use crate::message::{Cause, Outcome, Scope, Stage, StatusCode, Verdict};
 use crate::queue::key::DueKey;
 use crate::smtp::client::{ClientSession, Delivery, Lost, Step, TlsPolicy, Trust, Wait};
 use crate::time::Moment;
+use futures_lite::future::or;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How an attempt on one entry went.
@@ -33,61 +39,77 @@ pub(super) struct Report {
     pub passes_dsn: bool,
 }
 
-/// The task of one connection. The lane has counted it as opening (see `Lane::opens`).
-pub(super) async fn session<W: World>(shard: Shard<W>, lane: usize) {
-    let _counted = Counted::new(&shard.inner.outbound);
-    let seat = shard.seat(lane);
-    let mut booking = Booking { seat, busy: false };
+/// The task of one connection. The lane has counted it as opening (see `Lane::opening`).
+pub(super) async fn session<W: World>(shard: Shard<W>, seat: Rc<LaneSeat>, counted: Counted) {
+    work(&shard, &seat).await;
+    drop(counted);
+    // What arrived between the last look and the end needs a connection of its own.
+    shard.open_sessions(&seat);
+    shard.next_in_line();
+}
+
+async fn work<W: World>(shard: &Shard<W>, seat: &Rc<LaneSeat>) {
+    let mut booking = Booking::new(seat);
     // Another session may have been faster.
-    let Some(first) = booking.take() else { return };
+    let Taken::Entry(first) = booking.take(shard) else { return };
     let began = shard.inner.world.moment();
-    let mut line = match Line::open(&shard, lane).await {
+    let mut line = match Line::open(shard, seat).await {
         Ok(line) => line,
         Err(outcome) => {
             drop(booking);
-            return shard.settle_unreachable(lane, first, &outcome);
+            return shard.settle_failure(seat, Some(*first), Failure::Fresh, &outcome);
         }
     };
-    if seat.lane.borrow_mut().connected() {
-        shard.inner.world.emit(Event::LaneResumed { lane: shard.lane_name(lane) });
-    }
     let mut connect = shard.inner.world.moment().since(began);
-    let mut next = Some(first);
+    let mut next = Some(*first);
     let mut carried = 0;
+    let mut failed = None;
+    let enough = seat.lane.borrow().limits().messages_per_connection;
     while let Some(entry) = next.take() {
-        let still_good = line.carry(lane, entry, std::mem::take(&mut connect)).await;
-        carried += 1;
+        let came = line.carry(seat, entry, std::mem::take(&mut connect)).await;
         booking.done();
-        shard.unpark(lane);
-        let limits = shard.config().lane_limits(Some(lane), &[]);
-        let enough = carried >= limits.messages_per_connection_max;
-        if still_good && !enough {
-            next = line.next_entry(&mut booking).await;
+        match came {
+            Came::Failed(outcome) => failed = Some(outcome),
+            Came::Unused => {}
+            Came::Settled => {
+                carried += 1;
+                shard.went_well(seat);
+                if carried < enough && line.session.is_open() {
+                    next = line.next_entry(&mut booking).await;
+                }
+            }
         }
+        shard.has_room(seat);
     }
     drop(booking);
-    // What arrived between the last look and the end needs a connection of its own.
-    shard.open_sessions(lane);
+    if let Some(outcome) = failed {
+        let failure = if carried > 0 { Failure::Worn } else { Failure::Fresh };
+        shard.settle_failure(seat, None, failure, &outcome);
+    }
     line.quit().await;
 }
 
 /// A session's place in the books of its lane; given back also when the session panics, or so many
 /// panics as the lane has connections would close it.
-struct Booking<'a> {
+pub(super) struct Booking<'a> {
     seat: &'a LaneSeat,
     /// Whether it works on an entry.
     busy: bool,
 }
 
-impl Booking<'_> {
-    fn take(&mut self) -> Option<Ready> {
-        let entry = self.seat.lane.borrow_mut().take();
-        self.busy = entry.is_some();
-        entry
+impl<'a> Booking<'a> {
+    pub(super) fn new(seat: &'a LaneSeat) -> Self {
+        Booking { seat, busy: false }
+    }
+
+    pub(super) fn take<W: World>(&mut self, shard: &Shard<W>) -> Taken {
+        let taken = self.seat.lane.borrow_mut().take(shard.inner.world.moment());
+        self.busy = matches!(taken, Taken::Entry(_));
+        taken
     }
 
     /// The entry is out of our hands.
-    fn done(&mut self) {
+    pub(super) fn done(&mut self) {
         self.seat.lane.borrow_mut().waits();
         self.busy = false;
     }
@@ -101,6 +123,25 @@ impl Drop for Booking<'_> {
         }
         lane.closed();
     }
+}
+
+/// How carrying an entry ended.
+enum Came {
+    /// It has its outcomes, and the session did its part.
+    Settled,
+    /// It has its outcomes, which blame the session or the site.
+    Failed(Outcome),
+    /// The connection was gone before it was used: the entry goes on another one.
+    Unused,
+}
+
+/// An address to connect to, and how.
+struct Target {
+    remote: SocketAddr,
+    /// Our own.
+    source: Option<IpAddr>,
+    /// What the host is called: a DNS name, or the address as text.
+    name: Box<str>,
 }
 
 /// A connection with its session.
@@ -130,31 +171,53 @@ enum Turn {
 }
 
 impl<'a, W: World> Line<'a, W> {
-    /// The first host of the lane that greets us well; the outcome of the last one otherwise.
-    async fn open(shard: &'a Shard<W>, lane: usize) -> Result<Self, Outcome> {
-        let hosts = shard.seat(lane).lane.borrow_mut().hosts();
-        let mut failure = None;
-        for host in hosts {
-            match Line::connect(shard, lane, host).await {
-                Ok(line) => return Ok(line),
-                Err(outcome) => failure = Some(outcome),
+    /// The first address of the lane's hosts that greets us well; else the outcome of the last one
+    /// tried. Addresses known to be dead are passed over, unless there is no other.
+    async fn open(shard: &'a Shard<W>, seat: &LaneSeat) -> Result<Self, Outcome> {
+        let tries_max = shard.delivery().mx_addresses_max;
+        let mut tries = 0;
+        let (mut failure, mut dead) = (None, None);
+        for (name, port) in seat.hosts.in_order(shard) {
+            let targets = match shard.targets(seat, name, port).await {
+                Ok(targets) => targets,
+                Err(outcome) => {
+                    failure = Some(outcome);
+                    continue;
+                }
+            };
+            for target in targets {
+                let now = shard.inner.world.moment();
+                if shard.inner.dead_hosts.borrow().is_dead(&target.remote, now) {
+                    dead.get_or_insert(target);
+                } else if tries < tries_max {
+                    tries += 1;
+                    match Line::connect(shard, seat, &target).await {
+                        Ok(line) => return Ok(line),
+                        Err(outcome) => failure = Some(outcome),
+                    }
+                }
             }
         }
-        Err(failure.expect("a lane has a host"))
+        match (dead, failure) {
+            // Or nobody would ever find out that it is back.
+            (Some(target), None) => Line::connect(shard, seat, &target).await,
+            (_, Some(outcome)) => Err(outcome),
+            (None, None) => Err(no_common_family(seat)),
+        }
     }
 
     /// A host that offers TLS and fails at it is met in clear at once, where the route allows that.
     async fn connect(
         shard: &'a Shard<W>,
-        lane: usize,
-        remote: SocketAddr,
+        seat: &LaneSeat,
+        target: &Target,
     ) -> Result<Self, Outcome> {
-        let security = shard.security(lane, remote);
+        let security = shard.security(seat, target);
         let optional = security.policy == TlsPolicy::WhenOffered;
-        match Line::connect_as(shard, remote, security).await {
+        match Line::connect_as(shard, seat, target, security).await {
             Err(outcome) if optional && is_broken_tls(&outcome) => {
-                shard.remember_broken_tls(remote, &outcome);
-                Line::connect_as(shard, remote, shard.security(lane, remote)).await
+                shard.remember_broken_tls(target.remote, &outcome);
+                Line::connect_as(shard, seat, target, shard.security(seat, target)).await
             }
             other => other,
         }
@@ -162,16 +225,19 @@ impl<'a, W: World> Line<'a, W> {
 
     async fn connect_as(
         shard: &'a Shard<W>,
-        remote: SocketAddr,
+        seat: &LaneSeat,
+        target: &Target,
         security: Security,
     ) -> Result<Self, Outcome> {
-        let inner = &shard.inner;
+        let (inner, remote) = (&shard.inner, target.remote);
         let until = shard.after(shard.delivery().connect_timeout);
-        let connect = inner.world.connect(remote, None);
+        let connect = inner.world.connect(remote, target.source);
         let mut scope = Scope::Site;
         let words = match inner.deadlines.within(until, OnStop::Finish, connect).await {
             Ok(Ok(stream)) => {
-                let session = ClientSession::new(&shard.config().hostname, security.policy);
+                inner.dead_hosts.borrow_mut().lives(&remote);
+                let ehlo = &shard.config().sources[seat.key.source].ehlo;
+                let session = ClientSession::new(ehlo, security.policy);
                 let mut line = Line {
                     shard,
                     remote,
@@ -200,6 +266,9 @@ impl<'a, W: World> Line<'a, W> {
             }
             Err(Elapsed) => format!("connecting to {remote}: no answer in time"),
         };
+        if scope == Scope::Site {
+            inner.dead_hosts.borrow_mut().died(remote, inner.world.moment());
+        }
         Err(Outcome {
             verdict: Verdict::Transient,
             scope,
@@ -208,32 +277,22 @@ impl<'a, W: World> Line<'a, W> {
         })
     }
 
-    /// Attempts one entry and has it settled. Whether the connection can carry another.
-    async fn carry(&mut self, lane: usize, entry: Ready, connect: Duration) -> bool {
-        let Some(message) = self.shard.message_of(&entry).await else { return true };
+    /// Attempts one entry and has it settled.
+    async fn carry(&mut self, seat: &Rc<LaneSeat>, entry: Ready, connect: Duration) -> Came {
+        let Some(message) = self.shard.message_of(&entry).await else { return Came::Settled };
         let began = self.shard.inner.world.moment();
         let started = self.shard.inner.world.stamp();
         let recipients: Vec<u16> = entry.due.pending.iter().map(|one| one.recipient).collect();
-        let delivery =
-            Delivery { envelope: &message.envelope, recipients: &recipients, body: &message.body };
-        let outcomes = match self.drive().await {
-            Turn::Ready => {
-                self.session.begin(&delivery);
-                match self.drive().await {
-                    Turn::Done(outcomes) => outcomes,
-                    Turn::Closed(outcome) => everyone(&recipients, &outcome),
-                    Turn::Stale | Turn::Ready | Turn::Over => {
-                        self.shard.try_elsewhere(lane, entry);
-                        return false;
-                    }
-                }
-            }
-            // The remote left while the connection was idle: that is nobody's failure.
-            Turn::Closed(_) | Turn::Stale | Turn::Done(_) | Turn::Over => {
-                self.shard.try_elsewhere(lane, entry);
-                return false;
-            }
+        let Some(outcomes) = self.transact_all(seat, &message, &recipients).await else {
+            self.shard.try_elsewhere(seat, entry);
+            return Came::Unused;
         };
+        let blames = |outcome: &Outcome| {
+            outcome.verdict == Verdict::Transient
+                && matches!(outcome.scope, Scope::Session | Scope::Site)
+        };
+        let failure = outcomes.iter().map(|(_, outcome)| outcome).find(|outcome| blames(outcome));
+        let failure = failure.cloned();
         let envelope = &message.envelope;
         let transmit = self.shard.inner.world.moment().since(began);
         let millis = |time: Duration| time.as_millis() as u64;
@@ -250,30 +309,71 @@ impl<'a, W: World> Line<'a, W> {
             passes_dsn: self.session.features().dsn,
         };
         self.shard.settle(entry, message, report);
-        self.session.is_open()
+        failure.map_or(Came::Settled, Came::Failed)
     }
 
-    /// The next entry of the lane, if one comes within the idle time.
+    /// The outcome of each recipient, in as many transactions as the lane's limit asks for. `None`
+    /// when the connection was gone before it was used.
+    async fn transact_all(
+        &mut self,
+        seat: &LaneSeat,
+        message: &Message,
+        recipients: &[u16],
+    ) -> Option<Vec<(u16, Outcome)>> {
+        let at_once = seat.lane.borrow().limits().recipients_per_transaction;
+        let mut outcomes = Vec::with_capacity(recipients.len());
+        for some in recipients.chunks(at_once) {
+            match self.transact(message, some).await {
+                Some(found) => outcomes.extend(found),
+                None if outcomes.is_empty() => return None,
+                None => outcomes.extend(everyone(some, &ended_between())),
+            }
+        }
+        Some(outcomes)
+    }
+
+    async fn transact(
+        &mut self,
+        message: &Message,
+        recipients: &[u16],
+    ) -> Option<Vec<(u16, Outcome)>> {
+        if !self.session.is_open() {
+            return None;
+        }
+        let Message { envelope, body, .. } = message;
+        match self.drive().await {
+            Turn::Ready => self.session.begin(&Delivery { envelope, recipients, body }),
+            // The remote left while the connection was idle: that is nobody's failure.
+            Turn::Closed(_) | Turn::Stale | Turn::Done(_) | Turn::Over => return None,
+        }
+        match self.drive().await {
+            Turn::Done(outcomes) => Some(outcomes),
+            Turn::Closed(outcome) => Some(everyone(recipients, &outcome)),
+            Turn::Stale | Turn::Ready | Turn::Over => None,
+        }
+    }
+
+    /// The next entry of the lane, if one may go within the idle time and nobody else needs the
+    /// connection meanwhile.
     async fn next_entry(&mut self, booking: &mut Booking<'_>) -> Option<Ready> {
         let inner = &self.shard.inner;
         let until = self.shard.after(self.shard.delivery().connection_idle);
-        let arrival = async {
-            loop {
-                if inner.stopping.get() {
-                    return None;
-                }
-                let entry = booking.take();
-                if entry.is_some() {
-                    return entry;
-                }
-                booking.seat.arrival.wait().await;
+        loop {
+            if inner.stopping.get() {
+                return None;
             }
-        };
-        match inner.deadlines.within(until, OnStop::End, arrival).await {
-            Ok(entry) => entry,
-            Err(Elapsed) if inner.stopping.get() => None,
-            // One may have come in the moment between the deadline and this look.
-            Err(Elapsed) => booking.take(),
+            let look_again = match booking.take(self.shard) {
+                Taken::Entry(entry) => return Some(*entry),
+                Taken::Nothing => until,
+                Taken::NotBefore(when) => when,
+            };
+            let now = inner.world.moment();
+            if look_again > until || now >= until || inner.roster.has_line() {
+                return None;
+            }
+            let woken = or(booking.seat.arrival.wait(), inner.roster.make_way.wait());
+            // Whatever it was that ended the wait, the lane is looked at.
+            let _woken = inner.deadlines.within(look_again, OnStop::End, woken).await;
         }
     }
 
@@ -396,6 +496,30 @@ fn is_broken_tls(outcome: &Outcome) -> bool {
     outcome.stage == Stage::StartTls && matches!(outcome.cause, Cause::Local { .. })
 }
 
+/// What went wrong with one host of several says nothing for good about those who have mail there.
+fn of_this_host(outcome: Outcome) -> Outcome {
+    let cause = match outcome.cause {
+        Cause::Local { status, words } => {
+            Cause::Local { status: StatusCode { class: 4, ..status }, words }
+        }
+        reply @ Cause::Reply(_) => reply,
+    };
+    Outcome { verdict: Verdict::Transient, scope: Scope::Site, stage: outcome.stage, cause }
+}
+
+fn no_common_family(seat: &LaneSeat) -> Outcome {
+    let words = format!("no host of {} has an address of a kind that we send from", seat.name);
+    let cause = Cause::local(StatusCode::new(4, 4, 4), words);
+    Outcome { verdict: Verdict::Transient, scope: Scope::Us, stage: Stage::Route, cause }
+}
+
+/// Between two transactions of one message, the first of which is done.
+fn ended_between() -> Outcome {
+    let words = "the connection ended before the message was sent to all recipients";
+    let cause = Cause::local(StatusCode::new(4, 4, 2), words);
+    Outcome { verdict: Verdict::Transient, scope: Scope::Recipient, stage: Stage::Mail, cause }
+}
+
 pub(super) fn everyone(recipients: &[u16], outcome: &Outcome) -> Vec<(u16, Outcome)> {
     recipients.iter().map(|&recipient| (recipient, outcome.clone())).collect()
 }
@@ -405,20 +529,54 @@ impl<W: World> Shard<W> {
         self.inner.world.moment().after(wait)
     }
 
-    fn security(&self, lane: usize, remote: SocketAddr) -> Security {
+    /// A session of the lane did its part.
+    fn went_well(&self, seat: &LaneSeat) {
+        if seat.lane.borrow_mut().succeeded() {
+            self.inner.world.emit(Event::LaneResumed { lane: seat.name.clone() });
+        }
+    }
+
+    /// The addresses of a host that the lane's source can connect from.
+    async fn targets(
+        &self,
+        seat: &LaneSeat,
+        name: Box<str>,
+        port: u16,
+    ) -> Result<Vec<Target>, Outcome> {
         let config = self.config();
-        let route = &config.routes[lane];
+        let source = &config.sources[seat.key.source];
+        let addresses = match name.parse::<IpAddr>() {
+            // An address that the operator wrote is not to be doubted.
+            Ok(address) if matches!(seat.hosts, Hosts::Listed(_)) => [address].into(),
+            Ok(_) | Err(_) => self.inner.resolver.addresses(&name).await.map_err(of_this_host)?,
+        };
+        let target = |address: &IpAddr| {
+            let source = match source.egress(*address) {
+                Egress::Any => None,
+                Egress::From(own) => Some(own),
+                Egress::Unreachable => return None,
+            };
+            Some(Target { remote: SocketAddr::new(*address, port), source, name: name.clone() })
+        };
+        Ok(addresses.iter().filter_map(target).collect())
+    }
+
+    fn security(&self, seat: &LaneSeat, target: &Target) -> Security {
+        let config = self.config();
+        let route = seat.key.route.map(|route| &config.routes[route]);
         let now = self.inner.world.moment();
-        let broken = || self.inner.broken_tls.borrow().has(remote, now);
-        let (policy, trust) = match route.tls {
+        let broken = || self.inner.broken_tls.borrow().has(target.remote, now);
+        // Mail without a route: encrypts wherever possible and delivers everywhere.
+        let tls = route.map_or(RouteTls::Opportunistic, |route| route.tls);
+        let (policy, trust) = match tls {
             RouteTls::None => (TlsPolicy::Never, TlsTrust::Any),
             RouteTls::Opportunistic if broken() => (TlsPolicy::Never, TlsTrust::Any),
             RouteTls::Opportunistic => (TlsPolicy::WhenOffered, TlsTrust::Any),
             RouteTls::Require => (TlsPolicy::Always, TlsTrust::Any),
             RouteTls::Verify => (TlsPolicy::Always, TlsTrust::Verified),
         };
-        let name = route.tls_name.clone().unwrap_or_else(|| remote.ip().to_string());
-        Security { policy, trust, name: name.into() }
+        let written = route.and_then(|route| route.tls_name.as_deref());
+        Security { policy, trust, name: written.unwrap_or(&target.name).into() }
     }
 
     fn remember_broken_tls(&self, remote: SocketAddr, outcome: &Outcome) {
@@ -439,26 +597,29 @@ impl<W: World> Shard<W> {
             Ok(Some((envelope, body))) => {
                 let recipients = envelope.recipients.len();
                 if entry.due.pending.iter().any(|one| usize::from(one.recipient) >= recipients) {
-                    self.emit_missing(entry.key);
+                    self.unusable(entry);
                     return None;
                 }
-                let charge = Rc::new(self.charge(body.record().len()));
-                Some(Message { envelope: Rc::new(envelope), body, charge })
+                let charge = Some(Rc::new(self.charge(body.record().len())));
+                Some(Message { envelope: Arc::new(envelope), body, charge })
             }
             Ok(None) => {
-                self.emit_missing(entry.key);
+                self.unusable(entry);
                 None
             }
             Err(error) => {
                 self.emit_damaged(Some(entry.key), &error);
-                self.return_later(entry.key);
+                self.return_later(entry.key, entry.origin);
                 None
             }
         }
     }
 
     /// Reading failed, which may pass: the entry waits on disk again after a while.
-    fn return_later(&self, key: DueKey) {
+    pub(super) fn return_later(&self, key: DueKey, origin: Origin) {
+        if let Origin::Shard(shard) = origin {
+            return self.inner.world.post(shard, Parcel::Returned { key });
+        }
         let shard = self.clone();
         self.inner.world.spawn(Share::Background, async move {
             shard.inner.world.sleep(READ_AGAIN).await;
@@ -467,9 +628,16 @@ impl<W: World> Shard<W> {
         });
     }
 
+    /// An entry without a message stays taken.
+    fn unusable(&self, entry: &Ready) {
+        self.emit_missing(entry.key);
+        if let Origin::Shard(shard) = entry.origin {
+            self.inner.world.post(shard, Parcel::Unusable { key: entry.key });
+        }
+    }
+
     /// An entry whose connection turned out to be gone goes first on another one.
-    pub(super) fn try_elsewhere(&self, lane: usize, entry: Ready) {
-        let seat = self.seat(lane);
+    pub(super) fn try_elsewhere(&self, seat: &LaneSeat, entry: Ready) {
         seat.lane.borrow_mut().push_first(entry);
         // A session that waits counts as the one that will take it: it has to know.
         seat.arrival.raise();

@@ -8,10 +8,12 @@
 //! | `serve` | one inbound connection |
 //! | `screen` | a complete message: who sent it, may we carry it, keep it |
 //! | `pager` | brings entries from disk when they are due |
-//! | `lane` | opens connections for what is ready |
+//! | `way` | which lane an entry takes; asks the DNS where that is not known |
+//! | `lane` | the lanes there are; opens connections for what is ready |
+//! | `mesh` | hands entries to the shard that has their lane |
 //! | `attempt` | one outbound connection |
 //! | `resolve` | questions to the DNS |
-//! | `settle` | what follows from an attempt: events, notices, the commit |
+//! | `settle`, `tell` | what follows from an attempt: events, the commit; the notices in it |
 //! | `operate` | what a person does to entries that wait: retry, hold, release, drop |
 //! | `deadline`, `signal`, `wire` | waiting, waking, reading and writing |
 //!
@@ -20,6 +22,7 @@
 mod attempt;
 mod deadline;
 mod lane;
+pub mod mesh;
 pub mod operate;
 mod pager;
 pub mod resolve;
@@ -27,26 +30,31 @@ mod screen;
 mod serve;
 mod settle;
 mod signal;
+mod tell;
+mod way;
 mod wire;
 pub mod world;
 
 use crate::accept::Admission;
-use crate::config::{Config, Delivery, Host, Via};
+use crate::config::{Config, Delivery, Retries};
 use crate::deliver::broken_tls::BrokenTls;
-use crate::deliver::lane::{Charge, Lane};
+use crate::deliver::dead::DeadHosts;
+use crate::deliver::ready::Charge;
 use crate::filter::Bounds;
-use crate::limits::{PAGE_ENTRIES_MAX, READ_BYTES_MAX};
+use crate::limits::READ_BYTES_MAX;
 use crate::message::{MessageId, MessageIds};
-use crate::queue::retry::RetryPolicy;
 use crate::queue::schedule::Schedule;
 use deadline::Deadlines;
+use lane::Roster;
+use mesh::Away;
 use operate::Operations;
 use resolve::{Names, Resolver};
 use signal::Signal;
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use way::Ways;
 use world::{Share, World};
 
 /// Which of how many shards this is.
@@ -90,8 +98,12 @@ struct Inner<W: World> {
     resolver: Resolver<W>,
     ids: RefCell<MessageIds>,
     schedule: RefCell<Schedule>,
-    /// By route, in the order of the configuration; `None` for a route that is not a list of hosts.
-    lanes: Vec<Option<LaneSeat>>,
+    place: Place,
+    roster: Roster,
+    ways: Ways,
+    away: Away,
+    /// The site of routes that list their hosts, shared by all their lanes.
+    no_site: Arc<str>,
     /// What persons want done to the queue, one after the other.
     operations: Operations,
     /// Raised when the pager may have something to do.
@@ -100,6 +112,7 @@ struct Inner<W: World> {
     scratch: RefCell<Box<[u8]>>,
     stopping: Cell<bool>,
     broken_tls: RefCell<BrokenTls>,
+    dead_hosts: RefCell<DeadHosts>,
     inbound: Rc<Cell<u64>>,
     outbound: Rc<Cell<u64>>,
     /// Settlements that are not committed yet.
@@ -108,12 +121,7 @@ struct Inner<W: World> {
     /// This shard's part of the budgets.
     inflight_bytes_max: usize,
     ready_max: usize,
-}
-
-/// A lane and what wakes its waiting sessions.
-struct LaneSeat {
-    lane: RefCell<Lane>,
-    arrival: Signal,
+    outbound_max: u64,
 }
 
 impl<W: World> Shard<W> {
@@ -129,19 +137,23 @@ impl<W: World> Shard<W> {
     ) -> Shard<W> {
         let part = |whole: u64| (whole / u64::from(place.count)).max(1) as usize;
         let ready_max = part(u64::from(config.memory.ready_max));
-        let lanes = seats(&config, place, ready_max);
         let deadlines = Deadlines::default();
         let inner = Inner {
             resolver: Resolver::new(world.clone(), deadlines.clone(), names, &config),
             deadlines,
             ids: RefCell::new(MessageIds::new(place.index as u8, newest)),
             schedule: RefCell::new(schedule),
-            lanes,
+            place,
+            roster: Roster::default(),
+            ways: Ways::default(),
+            away: Away::default(),
+            no_site: "".into(),
             operations: Operations::default(),
             pager: Signal::default(),
             scratch: RefCell::new(vec![0; READ_BYTES_MAX].into()),
             stopping: Cell::new(false),
             broken_tls: RefCell::default(),
+            dead_hosts: RefCell::default(),
             inbound: Rc::default(),
             outbound: Rc::default(),
             settling: Rc::default(),
@@ -150,6 +162,7 @@ impl<W: World> Shard<W> {
             inflight_bytes_max: part(config.memory.inflight_bytes_max)
                 .max(2 * config.limits.message_bytes_max as usize),
             ready_max,
+            outbound_max: part(u64::from(config.delivery.outbound_sessions_max)) as u64,
             world,
             config: RefCell::new(config),
             admission,
@@ -223,9 +236,14 @@ impl<W: World> Shard<W> {
         self.inner.config.borrow().delivery.clone()
     }
 
-    fn retry_policy(&self) -> RetryPolicy {
-        let Delivery { retry_first, retry_max, .. } = self.delivery();
-        RetryPolicy { first: retry_first, max: retry_max }
+    /// How mail to `domain` (lower case) is tried again.
+    fn retries(&self, domain: &str) -> Retries {
+        let config = self.inner.config.borrow();
+        config.retries(config.route(domain).map(|(index, _)| index))
+    }
+
+    fn expire_after(&self, domain: &str) -> Duration {
+        self.retries(domain).expire_after
     }
 
     /// The counter of all shards. A panic that held it left it whole: it is two numbers and a map
@@ -236,34 +254,6 @@ impl<W: World> Shard<W> {
 
     fn charge(&self, bytes: usize) -> Charge {
         Charge::new(&self.inner.inflight, bytes)
-    }
-}
-
-fn seats(config: &Config, place: Place, ready_max: usize) -> Vec<Option<LaneSeat>> {
-    let (index, count) = (u32::from(place.index), u32::from(place.count));
-    let seat = |route: usize| match &config.routes[route].via {
-        Via::Hosts(hosts) => {
-            let hosts: Vec<SocketAddr> = hosts.iter().filter_map(address).collect();
-            if hosts.is_empty() {
-                return None;
-            }
-            let whole = config.lane_limits(Some(route), &[]).connections_max;
-            let limit = whole / count + u32::from(index < whole % count);
-            // One lane's backlog leaves room for the others'.
-            let ready_max = (ready_max / 4).max(PAGE_ENTRIES_MAX);
-            let lane = RefCell::new(Lane::new(hosts, limit, ready_max));
-            Some(LaneSeat { lane, arrival: Signal::default() })
-        }
-        Via::Mx => None,
-    };
-    (0..config.routes.len()).map(seat).collect()
-}
-
-/// Names need DNS, which this version does not ask.
-fn address(host: &Host) -> Option<SocketAddr> {
-    match host {
-        Host::Address(address) => Some(*address),
-        Host::Name { .. } => None,
     }
 }
 

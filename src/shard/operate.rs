@@ -15,7 +15,7 @@
 
 use super::world::{LoadError, Share, World};
 use super::{Counted, Shard};
-use crate::deliver::lane::Ready;
+use crate::deliver::ready::Ready;
 use crate::event::{Event, QueueAction};
 use crate::message::{Envelope, MessageId};
 use crate::queue::change::{Change, DuePut};
@@ -411,15 +411,14 @@ impl<'a, W: World> Run<'a, W> {
             let keys: Vec<DueKey> = some.iter().map(|entry| entry.key).collect();
             let wanted = self.sent_from(keys, |key| key.id).await;
             let wanted: HashSet<DueKey> = wanted.into_iter().collect();
-            for Ready { key, due, message } in some {
-                if wanted.contains(&key) {
+            for entry in some {
+                if wanted.contains(&entry.key) {
+                    let Ready { key, due, .. } = entry;
                     self.under_way.remove(&key);
                     let record = encode_due(&due);
                     self.mark(key, due, record);
-                } else if let Some(lane) = self.shard.lane_of(&due.domain) {
-                    self.shard.arrive(lane, Ready { key, due, message });
                 } else {
-                    self.shard.inner.schedule.borrow_mut().returns(key);
+                    self.shard.dispatch(entry);
                 }
             }
             if self.batch.len() >= BATCH_ENTRIES_MAX {

@@ -7,18 +7,20 @@
 
 use super::Shard;
 use super::deadline::OnStop;
+use super::lane::LaneSeat;
+use super::way::Way;
 use super::world::{LoadError, Page, World};
-use crate::deliver::lane::Ready;
+use crate::deliver::ready::{Origin, Ready};
 use crate::event::Event;
 use crate::limits::PAGE_ENTRIES_MAX;
-use crate::message::{Cause, Outcome, Scope, Stage, StatusCode, Verdict};
 use crate::queue::change::DuePut;
 use crate::queue::key::{DueKey, QueueKey};
-use crate::queue::record::{Due, decode_due};
+use crate::queue::record::decode_due;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// The longest sleep: the wall clock may be set while we sleep by the monotonic one.
-const NAP_MAX: Duration = Duration::from_secs(30);
+pub(super) const NAP_MAX: Duration = Duration::from_secs(30);
 /// Before what could not be read is tried again.
 pub(super) const READ_AGAIN: Duration = Duration::from_secs(60);
 /// How long an entry that nobody can carry now is set aside.
@@ -30,8 +32,7 @@ pub(super) async fn page_for_ever<W: World>(shard: Shard<W>) {
         if shard.inner.stopping.get() {
             return;
         }
-        // What a lane freed may have had nothing due: then no session says that there is room.
-        shard.unpark_all();
+        shard.sweep_lanes();
         while let Some((queue, after)) = shard.next_page() {
             shard.page(queue, after).await;
         }
@@ -61,9 +62,15 @@ impl<W: World> Shard<W> {
         self.inner.schedule.borrow().taken() >= self.inner.ready_max
     }
 
+    /// What waited for room goes before what has just come due: it is older.
     fn next_page(&self) -> Option<(QueueKey, DueKey)> {
         if self.is_full() || self.inner.stopping.get() {
             return None;
+        }
+        while let Some(queue) = self.next_with_room() {
+            if let Some(after) = self.inner.schedule.borrow_mut().unpark(queue) {
+                return Some((queue, after));
+            }
         }
         self.inner.schedule.borrow_mut().due(self.inner.world.stamp())
     }
@@ -81,65 +88,64 @@ impl<W: World> Shard<W> {
         }
     }
 
-    /// Hands a page to its lane. A queue has one domain, and a domain has one route, so all of it goes to one place.
+    /// Sends what of a page is nobody's on its way, as far as there is room.
     fn place(&self, queue: QueueKey, page: Page) {
         let read: Vec<DueKey> = page.entries.iter().map(|put| put.key).collect();
         let fresh: Vec<DuePut> = {
             let schedule = self.inner.schedule.borrow();
             page.entries.into_iter().filter(|put| schedule.is_fresh(&put.key)).collect()
         };
-        let keys: Vec<DueKey> = fresh.iter().map(|put| put.key).collect();
-        let mut entries = Vec::with_capacity(fresh.len());
-        for DuePut { key, record } in fresh {
-            match decode_due(&record) {
-                Ok(due) => entries.push((key, due)),
-                // It stays taken: not tried again before a restart, and not lost.
-                Err(bad) => self.emit_damaged(Some(key), &LoadError::Record(bad)),
-            }
-        }
-        let lane = entries.first().and_then(|(_, due)| self.lane_of(&due.domain));
-        let moment = self.inner.world.moment();
         self.inner.schedule.borrow_mut().paged(queue, &read, page.next);
-        if let Some(lane) = lane
-            && self.seat(lane).lane.borrow().refuses(moment)
-        {
-            return self.put_back(queue, lane, &keys);
-        }
-        for (key, due) in entries {
-            // Two domains may share a queue, so each entry is asked for its own lane.
-            match self.lane_of(&due.domain) {
-                Some(lane) => {
-                    self.arrive(lane, Ready { key, due, message: None });
+        let mut left = Vec::new();
+        let mut full = None;
+        for DuePut { key, record } in fresh {
+            let due = match decode_due(&record) {
+                Ok(due) => due,
+                // It stays taken: not tried again before a restart, and not lost.
+                Err(bad) => {
+                    self.emit_damaged(Some(key), &LoadError::Record(bad));
+                    continue;
                 }
-                None => self.settle_unroutable(key, due),
+            };
+            let entry = Ready { key, due, message: None, origin: Origin::Here };
+            // Each is asked for its own lane: two domains may share a queue, and a pool of sources
+            // spreads it over several.
+            match self.way(&key, &entry.due.domain, Origin::Here) {
+                Way::Lane(seat) if self.has_room_for(&seat, queue) => self.arrive(&seat, entry),
+                Way::Lane(seat) => {
+                    left.push(key);
+                    full = Some(seat);
+                }
+                Way::Unknown if self.may_ask(&entry.due.domain) => self.ask(entry),
+                Way::Unknown => left.push(key),
+                Way::Nowhere(outcome) => self.settle_untried(entry, outcome),
             }
+        }
+        if !left.is_empty() {
+            self.put_back(queue, &left, full);
         }
     }
 
-    /// The lane has no room, or rests: the queue waits for it, and what was read is forgotten.
-    fn put_back(&self, queue: QueueKey, lane: usize, keys: &[DueKey]) {
+    fn has_room_for(&self, seat: &LaneSeat, queue: QueueKey) -> bool {
+        seat.lane.borrow().room(queue.sender, self.inner.world.moment()) > 0
+    }
+
+    /// There is no room, or the lane rests: the queue waits for it, and what was read is forgotten.
+    fn put_back(&self, queue: QueueKey, left: &[DueKey], full: Option<Rc<LaneSeat>>) {
         let (now, moment) = (self.inner.world.stamp(), self.inner.world.moment());
         let mut schedule = self.inner.schedule.borrow_mut();
-        keys.iter().for_each(|key| schedule.returns(*key));
-        let mut lane = self.seat(lane).lane.borrow_mut();
-        if lane.is_full() {
-            schedule.park(queue);
-            lane.park(queue);
-        } else {
-            let rest = lane.rests_until().since(moment).max(REST);
-            schedule.postpone(queue, now.after(rest));
+        left.iter().for_each(|key| schedule.returns(*key));
+        match full {
+            Some(seat) if seat.lane.borrow().rests_until() <= moment => {
+                schedule.park(queue);
+                seat.lane.borrow_mut().park(queue);
+            }
+            Some(seat) => {
+                let rest = seat.lane.borrow().rests_until().since(moment).max(REST);
+                schedule.postpone(queue, now.after(rest));
+            }
+            None => schedule.postpone(queue, now.after(REST)),
         }
-    }
-
-    fn settle_unroutable(&self, key: DueKey, due: Due) {
-        let words = "no route leads to this domain: see [[route]] in the configuration";
-        let outcome = Outcome {
-            verdict: Verdict::Transient,
-            scope: Scope::Us,
-            stage: Stage::Route,
-            cause: Cause::local(StatusCode::new(4, 4, 4), words),
-        };
-        self.settle_untried(Ready { key, due, message: None }, outcome);
     }
 
     pub(super) fn emit_damaged(&self, key: Option<DueKey>, error: &LoadError) {

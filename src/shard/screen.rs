@@ -4,19 +4,22 @@
 //! answer "250 queued" is made from the proof of the commit and from nothing else.
 
 use super::Shard;
+use super::way::Way;
 use super::world::World;
-use crate::deliver::lane::{Charge, Message, Ready};
+use crate::deliver::ready::{Charge, Message, Origin, Ready};
 use crate::event::{Event, RejectStage, RejectTag};
 use crate::filter::{Screened, screen};
 use crate::identify::{Circumstances, identify};
 use crate::message::{Envelope, MessageId};
 use crate::queue::admit::{Admitted, admit};
 use crate::queue::commit::{Commit, CommitError, refusal};
+use crate::queue::key::DueKey;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{Refusal, Transaction};
 use crate::time::Moment;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where the time of a message goes until it is answered.
@@ -55,8 +58,7 @@ impl<W: World> Shard<W> {
 
     async fn keep(&self, screened: Screened, charge: Charge, clocked: Clocked) -> Reply {
         let world = &self.inner.world;
-        let expire_after = self.delivery().expire_after;
-        let (change, admitted) = admit(screened, world.stamp(), expire_after);
+        let (change, admitted) = admit(screened, world.stamp(), |domain| self.expire_after(domain));
         self.claim(&admitted);
         match world.commit(Commit::new(vec![change])).await {
             Ok(committed) => {
@@ -93,29 +95,39 @@ impl<W: World> Shard<W> {
     /// Hands what is durable to its lanes, or leaves it on disk where a lane has no room.
     pub(super) fn enqueue(&self, admitted: Admitted, charge: Charge) {
         let Admitted { envelope, body, entries } = admitted;
-        let now = self.inner.world.moment();
-        let (envelope, charge) = (Rc::new(envelope), Rc::new(charge));
+        let (envelope, charge) = (Arc::new(envelope), Rc::new(charge));
         for (key, due) in entries {
-            let lane = self.lane_of(&due.domain);
-            let taken = self.inner.schedule.borrow().taken();
-            let refused = |lane: usize| self.seat(lane).lane.borrow().passes_by(now);
-            match lane {
-                Some(lane) if taken < self.inner.ready_max && !refused(lane) => {
-                    self.inner.schedule.borrow_mut().takes(key);
-                    // Half of the budget is for what comes in: a lane that is slow refuses no mail.
-                    let message = self.has_spare_memory().then(|| Message {
-                        envelope: envelope.clone(),
-                        body: body.clone(),
-                        charge: charge.clone(),
-                    });
-                    self.arrive(lane, Ready { key, due, message });
-                }
-                Some(_) | None => {
-                    self.inner.schedule.borrow_mut().waits(key);
-                    self.inner.pager.raise();
-                }
+            let way = self.way(&key, &due.domain, Origin::Here);
+            if !self.takes_fresh(&key, &due.domain, &way) {
+                self.inner.schedule.borrow_mut().waits(key);
+                self.inner.pager.raise();
+                continue;
+            }
+            self.inner.schedule.borrow_mut().takes(key);
+            // Half of the budget is for what comes in: a lane that is slow refuses no mail.
+            let message = self.has_spare_memory().then(|| Message {
+                envelope: envelope.clone(),
+                body: body.clone(),
+                charge: Some(charge.clone()),
+            });
+            let entry = Ready { key, due, message, origin: Origin::Here };
+            match way {
+                Way::Lane(seat) => self.arrive(&seat, entry),
+                Way::Unknown => self.ask(entry),
+                Way::Nowhere(outcome) => self.settle_untried(entry, outcome),
             }
         }
+    }
+
+    /// Whether an entry goes on from memory, without a look at the disk.
+    fn takes_fresh(&self, key: &DueKey, domain: &str, way: &Way) -> bool {
+        let now = self.inner.world.moment();
+        let has_room = match way {
+            Way::Lane(seat) => !seat.lane.borrow().passes_by(key.queue.sender, now),
+            Way::Unknown => self.may_ask(domain),
+            Way::Nowhere(_) => true,
+        };
+        has_room && self.inner.schedule.borrow().taken() < self.inner.ready_max
     }
 
     fn has_spare_memory(&self) -> bool {

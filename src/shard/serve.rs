@@ -12,7 +12,7 @@ use super::world::{Stream, World};
 use super::{Counted, Shard};
 use crate::accept::proxy;
 use crate::config::{AuthMode, Config, ListenerTls};
-use crate::deliver::lane::Charge;
+use crate::deliver::ready::Charge;
 use crate::event::{CloseReason, Event, RefusalTag, RejectStage, RejectTag};
 use crate::limits::{FAREWELL_SECONDS_MAX, READ_BYTES_MAX};
 use crate::message::{Address, BODY_VERSION, MessageId};
@@ -415,19 +415,16 @@ impl<W: World> Gate for Gatekeeper<'_, W> {
     }
 
     fn recipient(&mut self, address: Address) -> Result<Address, Refusal> {
-        let no_route = Refusal::new(RejectTag::NoRoute, say::NO_ROUTE);
         let address = match address.domain() {
             // RFC 5321 4.5.1: every relay has a postmaster, who is told where to be found.
             "" => {
                 let config = self.shard.config();
-                parse_mailbox(config.postmaster.as_bytes()).map_err(|_| no_route.clone())?
+                let no_route = Refusal::new(RejectTag::NoRoute, say::NO_ROUTE);
+                parse_mailbox(config.postmaster.as_bytes()).map_err(|_| no_route)?
             }
             _ => address,
         };
-        match self.shard.lane_of(&address.domain_key()) {
-            Some(_) => Ok(address),
-            None => Err(no_route),
-        }
+        Ok(address)
     }
 
     fn refused(&mut self, stage: RejectStage, account: &str, sender: &str, refusal: &Refusal) {

@@ -5,55 +5,68 @@
 //! taken, so it is neither tried twice nor forgotten.
 
 use super::attempt::{Report, everyone};
+use super::lane::LaneSeat;
+use super::mesh::Parcel;
+use super::tell::{Attempt, tells_delay};
 use super::world::{LoadError, Share, TlsSession, World};
 use super::{Counted, Shard};
-use crate::deliver::lane::{Message, Ready, Unreachable};
+use crate::deliver::lane::Trouble;
+use crate::deliver::ready::{Message, Origin, Ready};
+use crate::deliver::window::Failure;
 use crate::event::{Delays, Event};
 use crate::filter::pass_notice;
 use crate::message::{Envelope, Outcome};
-use crate::notify::{Dsn, Notice, NoticeKind, NoticeRecipient, Reporter, compose};
+use crate::notify::Dsn;
 use crate::queue::admit::{Admitted, admit};
 use crate::queue::change::{Change, DuePut};
 use crate::queue::commit::{Commit, CommitError};
 use crate::queue::key::DueKey;
 use crate::queue::record::encode_due;
-use crate::queue::retry::{Fate, Settled, Settlement, settle};
+use crate::queue::retry::{Fate, RetryPolicy, Settled, Settlement, settle};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Before a commit that the disk or the budget refused is tried again.
 const COMMIT_AGAIN: Duration = Duration::from_secs(1);
 
+/// What a settlement does to its entry.
+struct Step {
+    key: DueKey,
+    groups: u16,
+    /// The entry as it goes on waiting; `None` when nobody is left.
+    next: Option<DuePut>,
+    origin: Origin,
+}
+
 impl<W: World> Shard<W> {
     /// Decides what follows from `report` and commits it in the background.
     pub(super) fn settle(&self, entry: Ready, message: Message, report: Report) {
         let world = &self.inner.world;
-        let Ready { key, due, .. } = entry;
+        let Ready { key, due, origin, .. } = entry;
+        let retries = self.retries(&due.domain);
         let (now, random) = (world.stamp(), world.random());
         let Report { outcomes, remote, tls, delays, passes_dsn } = report;
-        let settlement = settle(&due, outcomes, &self.retry_policy(), now, random);
+        let policy = RetryPolicy { first: retries.retry_first, max: retries.retry_max };
+        let mut settlement = settle(&due, outcomes, &policy, now, random);
         self.emit_fates(&settlement, &message.envelope, due.attempts, remote, tls, delays);
-        let notices = self.notices(&settlement, &message, due.attempts, remote, passes_dsn);
+        let delayed_until = tells_delay(&mut settlement, &message.envelope, &retries, now);
+        let attempt = Attempt { number: due.attempts.saturating_add(1), remote, passes_dsn, now };
+        let notices = self.notices(&settlement, &message, &attempt, delayed_until);
         let next = settlement.waits.map(|(when, due)| {
             let key = DueKey { due: when, ..key };
             DuePut { key, record: encode_due(&due) }
         });
-        let groups = due.groups;
+        let step = Step { key, groups: due.groups, next, origin };
         // Counted from now, not from its first poll: a stop in between would call the shard idle.
         let counted = Counted::new(&self.inner.settling);
-        let commit = self.clone().commit_settlement(counted, key, groups, next, notices);
+        let commit = self.clone().commit_settlement(counted, step, notices);
         world.spawn(Share::Delivery, commit);
     }
 
-    async fn commit_settlement(
-        self,
-        _counted: Counted,
-        key: DueKey,
-        groups: u16,
-        next: Option<DuePut>,
-        notices: Vec<Dsn>,
-    ) {
+    async fn commit_settlement(self, _counted: Counted, step: Step, notices: Vec<Dsn>) {
         let inner = &self.inner;
+        let Step { key, groups, next, origin } = step;
         let new_key = next.as_ref().map(|put| put.key);
         let admitted = loop {
             let mut changes = vec![match &next {
@@ -63,8 +76,8 @@ impl<W: World> Shard<W> {
             let mut admitted = Vec::with_capacity(notices.len());
             for Dsn { envelope, body } in &notices {
                 let screened = pass_notice(envelope.clone(), body.clone());
-                let expire_after = self.delivery().expire_after;
-                let (change, notice) = admit(screened, inner.world.stamp(), expire_after);
+                let now = inner.world.stamp();
+                let (change, notice) = admit(screened, now, |domain| self.expire_after(domain));
                 changes.push(change);
                 self.claim(&notice);
                 admitted.push(notice);
@@ -79,13 +92,23 @@ impl<W: World> Shard<W> {
                 }
             }
         };
-        let was_full = self.is_full();
-        inner.schedule.borrow_mut().settles(key, new_key);
-        if was_full || new_key.is_some() {
-            inner.pager.raise();
+        match origin {
+            Origin::Here => self.settled_here(key, new_key),
+            Origin::Shard(shard) => {
+                inner.world.post(shard, Parcel::Settled { old: key, new: new_key });
+            }
         }
         for notice in admitted {
             self.enqueue_notice(notice);
+        }
+    }
+
+    /// What became of an entry of this shard's queue is committed.
+    pub(super) fn settled_here(&self, old: DueKey, new: Option<DueKey>) {
+        let was_full = self.is_full();
+        self.inner.schedule.borrow_mut().settles(old, new);
+        if was_full || new.is_some() {
+            self.inner.pager.raise();
         }
     }
 
@@ -99,32 +122,31 @@ impl<W: World> Shard<W> {
         self.settle_all(vec![entry], outcome);
     }
 
-    /// No connection could be opened for `entry`.
-    pub(super) fn settle_unreachable(&self, lane: usize, entry: Ready, outcome: &Outcome) {
+    /// A session of the lane failed; `entry` is what it was opened for, if nothing was done with it.
+    pub(super) fn settle_failure(
+        &self,
+        seat: &Rc<LaneSeat>,
+        entry: Option<Ready>,
+        failure: Failure,
+        outcome: &Outcome,
+    ) {
         let now = self.inner.world.moment();
-        let unreachable = self.seat(lane).lane.borrow_mut().unreachable(now);
-        let rest = match unreachable {
-            Unreachable::OnlyMore { rest } => {
-                self.try_elsewhere(lane, entry);
-                rest
+        let Trouble { rest, given_up, stalled } = seat.lane.borrow_mut().failed(failure, now);
+        if stalled {
+            self.inner.world.emit(Event::LaneStalled {
+                lane: seat.name.clone(),
+                cause: outcome.cause.to_string().into(),
+                millis: rest.as_millis() as u64,
+            });
+        }
+        match (given_up, entry) {
+            (Some(others), entry) => {
+                self.settle_all(entry.into_iter().chain(others).collect(), outcome.clone());
             }
-            Unreachable::All { rest, mut ready } => {
-                ready.push_front(entry);
-                self.inner.world.emit(Event::LaneStalled {
-                    lane: self.lane_name(lane),
-                    cause: outcome.cause.to_string().into(),
-                    millis: rest.as_millis() as u64,
-                });
-                self.settle_all(ready.into(), outcome.clone());
-                rest
-            }
-        };
-        let shard = self.clone();
-        self.inner.world.spawn(Share::Background, async move {
-            shard.inner.world.sleep(rest).await;
-            shard.open_sessions(lane);
-            shard.unpark(lane);
-        });
+            (None, Some(entry)) => self.try_elsewhere(seat, entry),
+            (None, None) => {}
+        }
+        self.wake_later(seat, now);
     }
 
     fn settle_all(&self, entries: Vec<Ready>, outcome: Outcome) {
@@ -199,63 +221,6 @@ impl<W: World> Shard<W> {
                 }
             });
         }
-    }
-
-    /// The notices that are owed: one for what was refused, one for what expired, one for what was relayed to a next
-    /// hop that cannot tell of success itself (RFC 3461 5.2.2).
-    fn notices(
-        &self,
-        settlement: &Settlement,
-        message: &Message,
-        earlier: u16,
-        remote: Option<SocketAddr>,
-        passes_dsn: bool,
-    ) -> Vec<Dsn> {
-        let kinds = [
-            (NoticeKind::Failed, "failed", Fate::Bounced),
-            (NoticeKind::Failed, "expired", Fate::Expired),
-            (NoticeKind::Relayed, "relayed", Fate::Delivered),
-        ];
-        let mut notices = Vec::new();
-        for (kind, name, wanted) in kinds {
-            let asks = |settled: &&Settled| {
-                let notify = message.envelope.recipients[usize::from(settled.recipient)].notify;
-                match wanted {
-                    Fate::Delivered => notify.wants_success() && !passes_dsn,
-                    Fate::Bounced | Fate::Expired | Fate::Waits(_) => notify.wants_failure(),
-                }
-            };
-            let told = settlement.recipients.iter().filter(|settled| settled.fate == wanted);
-            let told: Vec<&Settled> = told.filter(asks).collect();
-            if told.is_empty() {
-                // So it is for nearly every delivery: nothing is prepared for it.
-                continue;
-            }
-            let (config, now) = (self.config(), self.inner.world.stamp());
-            let remote = remote.map(|remote| remote.ip().to_string());
-            let recipients: Vec<NoticeRecipient<'_>> = told
-                .into_iter()
-                .map(|settled| NoticeRecipient {
-                    recipient: &message.envelope.recipients[usize::from(settled.recipient)],
-                    cause: &settled.outcome.cause,
-                    remote: remote.as_deref(),
-                    last_attempt: now,
-                    attempts: earlier.saturating_add(1),
-                    will_retry_until: None,
-                })
-                .collect();
-            let (envelope, original) = (&*message.envelope, &message.body);
-            let expired = wanted == Fate::Expired;
-            let notice = Notice { kind, envelope, original, recipients: &recipients, expired };
-            let (hostname, postmaster) = (config.hostname.as_str(), config.postmaster.as_str());
-            let id = self.inner.ids.borrow_mut().next(now);
-            if let Some(dsn) = compose(&notice, &Reporter { hostname, postmaster }, id, now) {
-                let about = envelope.id;
-                self.inner.world.emit(Event::NoticeQueued { id, about, kind: name });
-                notices.push(dsn);
-            }
-        }
-        notices
     }
 
     pub(super) fn emit_missing(&self, key: DueKey) {

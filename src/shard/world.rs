@@ -6,6 +6,7 @@
 //!
 //! A world belongs to one shard and one thread: it is cheap to clone and never crosses threads.
 
+use super::mesh::Parcel;
 use crate::event::Event;
 use crate::message::{Body, Envelope, MessageId};
 use crate::queue::change::DuePut;
@@ -98,6 +99,10 @@ pub trait World: Clone + 'static {
     /// Whether `password` matches the account's argon2 hash. Takes tens of milliseconds of another
     /// thread's time by design, so the shard goes on meanwhile.
     fn verify_password(&self, hash: &str, password: Vec<u8>) -> impl Future<Output = bool>;
+
+    /// Hands `parcel` to another shard of this process, which gets it by `Shard::receive`. Parcels of
+    /// one shard to another arrive in their order; none is lost while the process lives.
+    fn post(&self, shard: u16, parcel: Parcel);
 
     fn emit(&self, event: Event);
 }

@@ -77,6 +77,7 @@ impl Scene {
             journal: Rc::new(Journal::default()),
             group: LIFE,
             address: "192.0.2.99".parse().unwrap(),
+            mailboxes: Rc::default(),
         };
         let names = Names::new(config.dns.servers.clone(), config.dns.cache_bytes_max);
         let admission = Arc::new(Mutex::new(Admission::new(&config.limits)));

@@ -24,6 +24,7 @@ mod journal;
 mod ledger;
 mod lookups;
 mod mail;
+mod mailbox;
 mod manners;
 mod network;
 mod nuisance;

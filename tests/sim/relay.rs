@@ -11,6 +11,7 @@ use super::committer::{Committer, DiskFaults};
 use super::disk::{Crash, Disk};
 use super::executor::{Executor, Group};
 use super::journal::Journal;
+use super::mailbox::{self, Mailbox};
 use super::network::Network;
 use super::random::Random;
 use super::world::{Parts, SimWorld};
@@ -41,6 +42,7 @@ pub struct Relay {
     life: Group,
     shards: Vec<Shard<SimWorld>>,
     committer: Rc<Committer>,
+    mailboxes: Rc<Vec<Mailbox>>,
 }
 
 /// How many shards, and how good the disk is.
@@ -65,6 +67,8 @@ impl Relay {
         );
         executor.spawn(life, committer.clone().run());
         let address = config.listeners[0].address.ip();
+        let mailboxes: Rc<Vec<Mailbox>> =
+            Rc::new((0..machine.shards).map(|_| Mailbox::default()).collect());
         let parts = Parts {
             executor,
             clock,
@@ -73,6 +77,7 @@ impl Relay {
             journal,
             group: life,
             address,
+            mailboxes: mailboxes.clone(),
         };
         let admission = Arc::new(Mutex::new(Admission::new(&config.limits)));
         let names = Names::new(config.dns.servers.clone(), config.dns.cache_bytes_max);
@@ -86,7 +91,11 @@ impl Relay {
         };
         let shards: Vec<_> = (0..count).map(shard).collect();
         shards.iter().for_each(Shard::start);
-        let relay = Relay { ground: ground.clone(), life, shards, committer };
+        for (index, shard) in shards.iter().enumerate() {
+            let random = random.fork(&format!("parcels {index}"));
+            mailbox::carry(&ground.executor, life, mailboxes.clone(), index, shard.clone(), random);
+        }
+        let relay = Relay { ground: ground.clone(), life, shards, committer, mailboxes };
         relay.listen(random);
         relay
     }
@@ -112,7 +121,8 @@ impl Relay {
 
     /// Nothing is under way in any shard or on its way to the disk.
     pub fn is_idle(&self) -> bool {
-        self.shards.iter().all(Shard::is_idle) && self.committer.is_idle()
+        let settled = self.mailboxes.iter().all(Mailbox::is_idle);
+        self.shards.iter().all(Shard::is_idle) && self.committer.is_idle() && settled
     }
 
     /// Has every shard do `operation`; each adds its counts when it is done.
@@ -137,7 +147,7 @@ impl Relay {
 
     /// Ends here and now, with everything that it had in memory.
     pub fn crash(self, crash: Crash, random: &Random) {
-        let Relay { ground, life, shards, committer } = self;
+        let Relay { ground, life, shards, committer, .. } = self;
         if crash == Crash::PowerLost {
             ground.network.cut(life);
         }

@@ -10,12 +10,14 @@ use super::committer::Committer;
 use super::datagram::SimDatagram;
 use super::executor::{Executor, Group};
 use super::journal::{Entry, Journal};
+use super::mailbox::Mailbox;
 use super::network::{Network, SimStream};
 use super::random::Random;
 use baton::event::Event;
 use baton::message::{Body, Envelope, MessageId};
 use baton::queue::commit::{Commit, CommitError, Committed};
 use baton::queue::key::{DueKey, QueueKey};
+use baton::shard::mesh::Parcel;
 use baton::shard::world::{LoadError, Page, Share, World};
 use baton::time::{Moment, Stamp};
 use std::future::Future;
@@ -40,6 +42,7 @@ struct Inner {
     group: Group,
     shard: u16,
     address: IpAddr,
+    mailboxes: Rc<Vec<Mailbox>>,
 }
 
 /// The parts of a world that all shards of one life share.
@@ -53,11 +56,14 @@ pub struct Parts {
     pub group: Group,
     /// Where the relay's connections come from.
     pub address: IpAddr,
+    /// One for each shard.
+    pub mailboxes: Rc<Vec<Mailbox>>,
 }
 
 impl SimWorld {
     pub fn new(parts: Parts, shard: u16, random: Random) -> Self {
-        let Parts { executor, clock, network, committer, journal, group, address } = parts;
+        let Parts { executor, clock, network, committer, journal, group, address, mailboxes } =
+            parts;
         SimWorld(Rc::new(Inner {
             executor,
             clock,
@@ -68,6 +74,7 @@ impl SimWorld {
             group,
             shard,
             address,
+            mailboxes,
         }))
     }
 
@@ -159,6 +166,10 @@ impl World for SimWorld {
     async fn verify_password(&self, _hash: &str, password: Vec<u8>) -> bool {
         self.0.executor.sleep(self.0.random.millis(10..60)).await;
         password == PASSWORD
+    }
+
+    fn post(&self, shard: u16, parcel: Parcel) {
+        self.0.mailboxes[usize::from(shard)].post(parcel);
     }
 
     fn emit(&self, event: Event) {

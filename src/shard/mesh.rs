@@ -1,0 +1,128 @@
+//! Parcels between shards: mail for a lane that lives on another one.
+//!
+//! A lane with fewer connections than there are shards belongs to some of them (see
+//! `deliver/share.rs`). The others hand it their entries and keep a note of each until they hear
+//! what became of it; the entry stays theirs, in their schedule and under their slot. Who carries
+//! it also commits its outcome. So nothing is decided twice, and a crash finds every entry where it
+//! was.
+//!
+//! A parcel is never handed on: a shard that gets one works it itself.
+
+use super::Shard;
+use super::attempt::Booking;
+use super::lane::LaneSeat;
+use super::world::World;
+use crate::deliver::lane::Taken;
+use crate::deliver::ready::{Charge, Message, Origin, Ready};
+use crate::message::{Body, Envelope};
+use crate::queue::key::DueKey;
+use crate::queue::record::Due;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+/// What one shard tells another.
+#[derive(Debug)]
+pub enum Parcel {
+    /// Deliver this, and say what became of it.
+    Carry(Box<Carry>),
+    /// What became of an entry that was handed over: committed already.
+    Settled { old: DueKey, new: Option<DueKey> },
+    /// It could not be read there and waits as before.
+    Returned { key: DueKey },
+    /// It has no message. It stays taken, so that it is not tried again before a restart.
+    Unusable { key: DueKey },
+}
+
+/// An entry on its way to another shard.
+#[derive(Debug)]
+pub struct Carry {
+    key: DueKey,
+    due: Due,
+    message: Option<(Arc<Envelope>, Body)>,
+    from: u16,
+}
+
+/// What was handed over and not heard of.
+#[derive(Default)]
+pub(super) struct Away(RefCell<HashMap<DueKey, Note>>);
+
+enum Note {
+    /// Nobody has looked for it yet, or who does waits to be woken.
+    Out {
+        waker: Option<Waker>,
+        _charge: Option<Rc<Charge>>,
+    },
+    Back,
+}
+
+/// The task that hands over entries of one lane, one after the other: in the lane's books it is a
+/// session, and its connection is the other shard.
+pub(super) async fn errand<W: World>(shard: Shard<W>, seat: Rc<LaneSeat>, to: u16) {
+    let mut booking = Booking::new(&seat);
+    while let Taken::Entry(entry) = booking.take(&shard) {
+        shard.hand_over(to, *entry).await;
+        seat.lane.borrow_mut().succeeded();
+        booking.done();
+        shard.has_room(&seat);
+    }
+    drop(booking);
+    shard.open_sessions(&seat);
+}
+
+impl<W: World> Shard<W> {
+    /// Until the other shard has said what became of the entry.
+    async fn hand_over(&self, to: u16, entry: Ready) {
+        let Ready { key, due, message, origin } = entry;
+        assert_eq!(origin, Origin::Here, "a parcel is never handed on");
+        let (message, charge) = match message {
+            Some(Message { envelope, body, charge }) => (Some((envelope, body)), charge),
+            None => (None, None),
+        };
+        let away = &self.inner.away.0;
+        away.borrow_mut().insert(key, Note::Out { waker: None, _charge: charge });
+        let carry = Carry { key, due, message, from: self.inner.place.index };
+        self.inner.world.post(to, Parcel::Carry(Box::new(carry)));
+        poll_fn(|cx| match away.borrow_mut().get_mut(&key) {
+            Some(Note::Out { waker, .. }) => {
+                *waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Some(Note::Back) | None => Poll::Ready(()),
+        })
+        .await;
+        away.borrow_mut().remove(&key);
+    }
+
+    /// A parcel has come from another shard.
+    pub fn receive(&self, parcel: Parcel) {
+        match parcel {
+            Parcel::Carry(carry) => {
+                let Carry { key, due, message, from } = *carry;
+                let message =
+                    message.map(|(envelope, body)| Message { envelope, body, charge: None });
+                self.dispatch(Ready { key, due, message, origin: Origin::Shard(from) });
+            }
+            Parcel::Settled { old, new } => {
+                self.settled_here(old, new);
+                self.back(&old);
+            }
+            Parcel::Returned { key } => {
+                self.return_later(key, Origin::Here);
+                self.back(&key);
+            }
+            Parcel::Unusable { key } => self.back(&key),
+        }
+    }
+
+    fn back(&self, key: &DueKey) {
+        if let Some(note) = self.inner.away.0.borrow_mut().get_mut(key)
+            && let Note::Out { waker, .. } = std::mem::replace(note, Note::Back)
+        {
+            waker.into_iter().for_each(Waker::wake);
+        }
+    }
+}
