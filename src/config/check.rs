@@ -55,6 +55,8 @@ pub fn config(
     }
     if let Some(delivery) = &delivery {
         check_egress::relate_retries(document, delivery, &routes, problems);
+        let place = document.place("delivery", "trust_file").unwrap_or(0);
+        files.check("trust_file", delivery.trust_file.as_ref(), place, problems);
     }
     if let Some(admin) = &admin {
         relate_admin(document, admin, &listeners, problems);

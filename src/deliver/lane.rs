@@ -57,6 +57,8 @@ pub struct Lane {
     /// Sessions that wait for an entry, and those that are being opened for one.
     idle: u32,
     parked: Parked,
+    /// Nothing has gone well since the last session failed alone.
+    stands: bool,
 }
 
 /// The queues that wait for room here, by sender, each sender in its turn.
@@ -77,6 +79,7 @@ impl Lane {
             sessions: 0,
             idle: 0,
             parked: Parked::default(),
+            stands: false,
         }
     }
 
@@ -170,17 +173,19 @@ impl Lane {
 
     /// A host took a connection or a message. Whether the lane had been at a stand.
     pub fn succeeded(&mut self) -> bool {
-        self.window.succeeded()
+        self.window.succeeded();
+        std::mem::take(&mut self.stands)
     }
 
     /// A session failed. Follows [`Lane::closed`].
     pub fn failed(&mut self, failure: Failure, now: Moment) -> Trouble {
-        let was_troubled = self.window.is_troubled();
         let rest = self.window.failed(failure, self.sessions, now);
         let alone = failure == Failure::Fresh && self.sessions == 0;
         let gives_up = alone && !self.window.is_patient();
         let given_up = gives_up.then(|| self.ready.withdraw(|_| true));
-        Trouble { rest, given_up, stalled: alone && !was_troubled }
+        let stalled = alone && !self.stands;
+        self.stands |= alone;
+        Trouble { rest, given_up, stalled }
     }
 
     /// When somebody should look at this lane again though nothing happens to it: something is
@@ -189,10 +194,6 @@ impl Lane {
         let waits = !self.ready.is_empty() || !self.parked.rotation.is_empty();
         let rest = Some(self.window.rests_until()).filter(|until| *until > now);
         rest.max(self.paced_until(now)).filter(|_| waits)
-    }
-
-    pub fn rests_until(&self) -> Moment {
-        self.window.rests_until()
     }
 
     fn paced_until(&self, now: Moment) -> Option<Moment> {

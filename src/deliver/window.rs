@@ -80,12 +80,12 @@ impl Window {
         self.proven && self.rests <= PATIENCE
     }
 
-    /// A host took a connection or a message. Whether the site had been resting.
-    pub fn succeeded(&mut self) -> bool {
+    /// A message was carried.
+    pub fn succeeded(&mut self) {
         self.proven = true;
         self.rests_until = Moment::default();
         self.size = (self.size + ONE * ONE / self.size).min(self.limit * ONE);
-        std::mem::take(&mut self.rests) > 0
+        self.rests = 0;
     }
 
     /// A session failed while `others` go on. How long no other is to be opened.
@@ -116,9 +116,9 @@ mod tests {
     fn opens_by_one_for_each_window_of_successes() {
         let (mut window, now) = (Window::new(20), Moment::default());
         assert_eq!(window.connections(now), START);
-        (0..START + 1).for_each(|_| assert!(!window.succeeded()));
+        (0..START + 1).for_each(|_| window.succeeded());
         assert_eq!(window.connections(now), START + 1);
-        (0..1_000).for_each(|_| assert!(!window.succeeded()));
+        (0..1_000).for_each(|_| window.succeeded());
         assert_eq!(window.connections(now), 20);
         assert_eq!(Window::new(2).connections(now), 2);
     }
@@ -135,14 +135,14 @@ mod tests {
             now = now.after(found);
         }
         assert_eq!(window.connections(now), 1);
-        assert!(window.succeeded() && !window.succeeded() && !window.succeeded());
+        (0..3).for_each(|_| window.succeeded());
         assert_eq!(window.connections(now), 2, "2, then 2.5, then 2.9");
     }
 
     #[test]
     fn a_site_that_takes_no_more_keeps_what_it_has() {
         let (mut window, mut now) = (Window::new(20), Moment::default());
-        (0..1_000).for_each(|_| _ = window.succeeded());
+        (0..1_000).for_each(|_| window.succeeded());
         for expected in [10, 5, 2, 1, 1] {
             let rest = window.failed(Failure::Fresh, 3, now);
             assert_eq!(window.connections(now), 0, "no more for a while");

@@ -532,6 +532,7 @@ impl<W: World> Shard<W> {
     /// A session of the lane did its part.
     fn went_well(&self, seat: &LaneSeat) {
         if seat.lane.borrow_mut().succeeded() {
+            seat.failure.take();
             self.inner.world.emit(Event::LaneResumed { lane: seat.name.clone() });
         }
     }

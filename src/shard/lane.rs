@@ -17,6 +17,7 @@ use crate::deliver::mx::MailHosts;
 use crate::deliver::ready::{Origin, Ready};
 use crate::deliver::share::{self, Limits, Part};
 use crate::limits::PAGE_ENTRIES_MAX;
+use crate::message::Outcome;
 use crate::queue::key::{DueKey, QueueKey};
 use crate::queue::record::Due;
 use crate::time::Moment;
@@ -57,6 +58,8 @@ pub(super) struct LaneSeat {
     pub arrival: Signal,
     pub hosts: Hosts,
     pub work: Work,
+    /// Why it is in trouble, for those whose time runs out meanwhile.
+    pub failure: RefCell<Option<Outcome>>,
     /// Its place in line, or its wake-up call, is taken.
     in_line: Cell<bool>,
     asleep: Cell<bool>,
@@ -164,6 +167,7 @@ impl<W: World> Shard<W> {
             arrival: Signal::default(),
             hosts,
             work,
+            failure: RefCell::default(),
             in_line: Cell::new(false),
             asleep: Cell::new(false),
             has_room: Cell::new(false),

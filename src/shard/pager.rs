@@ -13,6 +13,7 @@ use super::world::{LoadError, Page, World};
 use crate::deliver::ready::{Origin, Ready};
 use crate::event::Event;
 use crate::limits::PAGE_ENTRIES_MAX;
+use crate::message::Outcome;
 use crate::queue::change::DuePut;
 use crate::queue::key::{DueKey, QueueKey};
 use crate::queue::record::decode_due;
@@ -112,10 +113,13 @@ impl<W: World> Shard<W> {
             // spreads it over several.
             match self.way(&key, &entry.due.domain, Origin::Here) {
                 Way::Lane(seat) if self.has_room_for(&seat, queue) => self.arrive(&seat, entry),
-                Way::Lane(seat) => {
-                    left.push(key);
-                    full = Some(seat);
-                }
+                Way::Lane(seat) => match self.overtaken(&seat, &entry) {
+                    Some(outcome) => self.settle_untried(entry, outcome),
+                    None => {
+                        left.push(key);
+                        full = Some(seat);
+                    }
+                },
                 Way::Unknown if self.may_ask(&entry.due.domain) => self.ask(entry),
                 Way::Unknown => left.push(key),
                 Way::Nowhere(outcome) => self.settle_untried(entry, outcome),
@@ -130,21 +134,24 @@ impl<W: World> Shard<W> {
         seat.lane.borrow().room(queue.sender, self.inner.world.moment()) > 0
     }
 
+    /// Why an entry whose time is over is given up without an attempt: its lane is in trouble, and
+    /// there is no room for it to be tried once more.
+    fn overtaken(&self, seat: &LaneSeat, entry: &Ready) -> Option<Outcome> {
+        let expired = entry.due.expires <= self.inner.world.stamp();
+        seat.failure.borrow().clone().filter(|_| expired)
+    }
+
     /// There is no room, or the lane rests: the queue waits for it, and what was read is forgotten.
     fn put_back(&self, queue: QueueKey, left: &[DueKey], full: Option<Rc<LaneSeat>>) {
-        let (now, moment) = (self.inner.world.stamp(), self.inner.world.moment());
         let mut schedule = self.inner.schedule.borrow_mut();
         left.iter().for_each(|key| schedule.returns(*key));
         match full {
-            Some(seat) if seat.lane.borrow().rests_until() <= moment => {
+            Some(seat) => {
                 schedule.park(queue);
                 seat.lane.borrow_mut().park(queue);
+                self.wake_later(&seat, self.inner.world.moment());
             }
-            Some(seat) => {
-                let rest = seat.lane.borrow().rests_until().since(moment).max(REST);
-                schedule.postpone(queue, now.after(rest));
-            }
-            None => schedule.postpone(queue, now.after(REST)),
+            None => schedule.postpone(queue, self.inner.world.stamp().after(REST)),
         }
     }
 

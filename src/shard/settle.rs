@@ -132,6 +132,9 @@ impl<W: World> Shard<W> {
     ) {
         let now = self.inner.world.moment();
         let Trouble { rest, given_up, stalled } = seat.lane.borrow_mut().failed(failure, now);
+        if failure == Failure::Fresh {
+            seat.failure.replace(Some(outcome.clone()));
+        }
         if stalled {
             self.inner.world.emit(Event::LaneStalled {
                 lane: seat.name.clone(),
