@@ -430,9 +430,10 @@ impl<'a, W: World> Line<'a, W> {
                 self.tls = stream.tls();
                 self.stream = Some(stream);
                 self.waits_since = shard.inner.world.moment();
-                self.session.secured(match self.tls {
-                    Some(TlsSession { verified: true, .. }) => Trust::Verified,
-                    Some(TlsSession { verified: false, .. }) | None => Trust::Unverified,
+                let verified = self.tls.as_ref().is_some_and(|tls| tls.verified);
+                self.session.secured(match self.security.name_from {
+                    NameFrom::Sure if verified => Trust::Verified,
+                    NameFrom::Sure | NameFrom::Hearsay => Trust::Unverified,
                 });
             }
             Ok(Err(error)) => self.session.unsecured(&error.to_string()),
@@ -482,6 +483,17 @@ struct Security {
     trust: TlsTrust,
     /// What the certificate must name: a DNS name, or the address as text.
     name: Box<str>,
+    name_from: NameFrom,
+}
+
+/// What the name of a host is worth. A certificate proves the name that was looked for and no more,
+/// so for REQUIRETLS the way to it must be beyond doubt as well (RFC 8689 4.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NameFrom {
+    /// The operator wrote it, or DNSSEC vouches for the MX records.
+    Sure,
+    /// MX records that anybody on the way could have forged.
+    Hearsay,
 }
 
 /// Out of descriptors, memory or ports: the remote has no part in it.
@@ -577,7 +589,11 @@ impl<W: World> Shard<W> {
             RouteTls::Verify => (TlsPolicy::Always, TlsTrust::Verified),
         };
         let written = route.and_then(|route| route.tls_name.as_deref());
-        Security { policy, trust, name: written.unwrap_or(&target.name).into() }
+        let name_from = match &seat.hosts {
+            Hosts::Mail(found) if written.is_none() && !found.authentic => NameFrom::Hearsay,
+            Hosts::Mail(_) | Hosts::Listed(_) => NameFrom::Sure,
+        };
+        Security { policy, trust, name: written.unwrap_or(&target.name).into(), name_from }
     }
 
     fn remember_broken_tls(&self, remote: SocketAddr, outcome: &Outcome) {

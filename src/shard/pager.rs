@@ -63,17 +63,25 @@ impl<W: World> Shard<W> {
         self.inner.schedule.borrow().taken() >= self.inner.ready_max
     }
 
-    /// What waited for room goes before what has just come due: it is older.
+    /// What waited for room and what has come due take turns: a lane that always has room for one
+    /// more of its million parked queues must not keep everybody else on disk.
     fn next_page(&self) -> Option<(QueueKey, DueKey)> {
         if self.is_full() || self.inner.stopping.get() {
             return None;
         }
+        let parked_first = self.inner.roster.takes_turn();
+        let parked = parked_first.then(|| self.parked_page()).flatten();
+        let due = || self.inner.schedule.borrow_mut().due(self.inner.world.stamp());
+        parked.or_else(due).or_else(|| self.parked_page())
+    }
+
+    fn parked_page(&self) -> Option<(QueueKey, DueKey)> {
         while let Some(queue) = self.next_with_room() {
             if let Some(after) = self.inner.schedule.borrow_mut().unpark(queue) {
                 return Some((queue, after));
             }
         }
-        self.inner.schedule.borrow_mut().due(self.inner.world.stamp())
+        None
     }
 
     async fn page(&self, queue: QueueKey, after: DueKey) {
