@@ -34,6 +34,26 @@ pub enum Taken {
     NotBefore(Moment),
 }
 
+/// Whether the shard has memory for more than a few entries of each lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    Ample,
+    /// The slow lanes have filled most of it: the others need the rest, a few entries each.
+    Scarce,
+}
+
+/// How much may come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    None,
+    /// As much as finds out whether the site is back, or keeps a quick lane busy.
+    Few,
+    /// Of senders who have nothing here.
+    Newcomers,
+    /// Pages of everybody's.
+    Pages,
+}
+
 /// What a failed session means for its lane.
 #[derive(Debug)]
 pub struct Trouble {
@@ -96,27 +116,34 @@ impl Lane {
     }
 
     /// Entries of `sender` that may come in now; those beyond stay on disk.
-    pub fn room(&self, sender: u64, now: Moment) -> usize {
-        if now < self.window.rests_until() && self.sessions == 0 {
-            return 0;
-        }
-        if self.window.is_troubled() && self.sessions == 0 {
-            return FEW.saturating_sub(self.ready.len());
-        }
+    pub fn room(&self, sender: u64, now: Moment, memory: Memory) -> usize {
         let own = self.ready.len_of(sender);
-        if self.ready.len() < self.ready_max {
-            SENDER_READY_MAX.saturating_sub(own)
-        } else if own == 0 {
-            FEW
+        match self.scope(now, memory) {
+            Room::None => 0,
+            Room::Few => FEW.saturating_sub(self.ready.len()),
+            Room::Newcomers if own == 0 => FEW,
+            Room::Newcomers => 0,
+            Room::Pages => SENDER_READY_MAX.saturating_sub(own),
+        }
+    }
+
+    fn scope(&self, now: Moment, memory: Memory) -> Room {
+        let alone = self.sessions == 0;
+        if alone && now < self.window.rests_until() {
+            Room::None
+        } else if memory == Memory::Scarce || (alone && self.window.is_troubled()) {
+            Room::Few
+        } else if self.ready.len() >= self.ready_max {
+            Room::Newcomers
         } else {
-            0
+            Room::Pages
         }
     }
 
     /// Whether a fresh entry should go to disk at once: no room, or others of its sender wait there
     /// already, which would never have their turn while mail comes in faster than it leaves.
-    pub fn passes_by(&self, sender: u64, now: Moment) -> bool {
-        self.parked.queues.contains_key(&sender) || self.room(sender, now) == 0
+    pub fn passes_by(&self, sender: u64, now: Moment, memory: Memory) -> bool {
+        self.parked.queues.contains_key(&sender) || self.room(sender, now, memory) == 0
     }
 
     pub fn push(&mut self, entry: Ready) {
@@ -139,7 +166,7 @@ impl Lane {
         needed && self.sessions < self.window.connections(now) && self.paced_until(now).is_none()
     }
 
-    /// A session is being opened; [`Lane::closed`] must follow.
+    /// A session is being opened; [`Lane::leaves`] and [`Lane::gone`] must follow.
     pub fn opening(&mut self) {
         self.sessions += 1;
         self.idle += 1;
@@ -165,9 +192,13 @@ impl Lane {
         self.idle += 1;
     }
 
-    /// A session ended while it waited.
-    pub fn closed(&mut self) {
+    /// A waiting session takes no more entries. [`Lane::gone`] follows when its connection is closed:
+    /// until then it counts, or a limit of one would be two for the time of a farewell.
+    pub fn leaves(&mut self) {
         self.idle -= 1;
+    }
+
+    pub fn gone(&mut self) {
         self.sessions -= 1;
     }
 
@@ -177,7 +208,7 @@ impl Lane {
         std::mem::take(&mut self.stands)
     }
 
-    /// A session failed. Follows [`Lane::closed`].
+    /// A session failed. Follows [`Lane::gone`].
     pub fn failed(&mut self, failure: Failure, now: Moment) -> Trouble {
         let rest = self.window.failed(failure, self.sessions, now);
         let alone = failure == Failure::Fresh && self.sessions == 0;
@@ -224,13 +255,18 @@ impl Lane {
 
     /// A queue that has room now. The senders take turns, and only a few are looked at: who is not
     /// looked at now will be after the next delivery.
-    pub fn unpark(&mut self, now: Moment) -> Option<QueueKey> {
+    pub fn unpark(&mut self, now: Moment, memory: Memory) -> Option<QueueKey> {
+        // Half a page is worth reading; less only of a lane that takes little at a time.
+        let enough = match self.scope(now, memory) {
+            Room::None => return None,
+            Room::Few | Room::Newcomers => 1,
+            Room::Pages => PAGE_ENTRIES_MAX / 2,
+        };
         for _ in 0..UNPARK_LOOKS.min(self.parked.rotation.len()) {
             let sender = self.parked.rotation[0];
-            let room = self.room(sender, now);
+            let room = self.room(sender, now, memory);
             self.parked.rotation.rotate_left(1);
-            // Half a page is worth reading; less only of a lane that takes little at a time.
-            if room < PAGE_ENTRIES_MAX / 2 && (room == 0 || room > FEW) {
+            if room < enough {
                 continue;
             }
             let queues = self.parked.queues.get_mut(&sender).expect("who is in turn has queues");
@@ -308,6 +344,45 @@ mod tests {
         wanted
     }
 
+    fn close(lane: &mut Lane) {
+        lane.leaves();
+        lane.gone();
+    }
+
+    #[test]
+    fn a_shard_short_of_memory_leaves_each_lane_a_few() {
+        let (mut lane, now) = (lane(1), Moment::default());
+        assert_eq!(lane.room(7, now, Memory::Scarce), FEW);
+        (0..FEW as u64).for_each(|id| lane.push(ready(id, id, 1)));
+        assert_eq!(lane.room(99, now, Memory::Scarce), 0);
+        assert!(lane.room(99, now, Memory::Ample) > 0);
+    }
+
+    #[test]
+    fn a_page_is_read_for_half_a_page_of_room() {
+        let (mut lane, now) = (lane(1), Moment::default());
+        lane.opening();
+        (0..SENDER_READY_MAX as u64).for_each(|id| lane.push(ready(7, id, 1)));
+        lane.park(QueueKey { slot: 0, domain: 1, sender: 7 });
+        for _ in 1..PAGE_ENTRIES_MAX / 2 {
+            next(&mut lane);
+            assert_eq!(lane.unpark(now, Memory::Ample), None);
+        }
+        next(&mut lane);
+        assert!(lane.unpark(now, Memory::Ample).is_some());
+    }
+
+    #[test]
+    fn who_says_goodbye_counts_and_takes_nothing() {
+        let (mut lane, now) = (lane(1), Moment::default());
+        lane.opening();
+        lane.leaves();
+        lane.push(ready(1, 1, 1));
+        assert!(!lane.wants_session(now), "the limit");
+        lane.gone();
+        assert!(lane.wants_session(now));
+    }
+
     #[test]
     fn opens_one_session_per_entry_that_no_session_waits_for_up_to_its_limit() {
         let (mut lane, now) = (lane(2), Moment::default());
@@ -372,17 +447,17 @@ mod tests {
     fn a_flood_leaves_room_for_others() {
         let (mut lane, now) = (lane(1), Moment::default());
         let mut id = 0;
-        while lane.room(7, now) > 0 {
+        while lane.room(7, now, Memory::Ample) > 0 {
             lane.push(ready(7, id, 1));
             id += 1;
         }
         assert_eq!(lane.ready(), SENDER_READY_MAX);
-        assert!(lane.passes_by(7, now) && !lane.passes_by(8, now));
+        assert!(lane.passes_by(7, now, Memory::Ample) && !lane.passes_by(8, now, Memory::Ample));
         for id in 0..1_000 {
             lane.push(ready(9 + id, id, 1));
         }
-        assert_eq!(lane.room(8, now), FEW, "a full lane lets a newcomer in");
-        assert_eq!(lane.room(9, now), 0);
+        assert_eq!(lane.room(8, now, Memory::Ample), FEW, "a full lane lets a newcomer in");
+        assert_eq!(lane.room(9, now, Memory::Ample), 0);
     }
 
     #[test]
@@ -392,11 +467,11 @@ mod tests {
         let queue = |sender, domain| QueueKey { slot: 0, domain, sender };
         (0..SENDER_READY_MAX as u64).for_each(|id| lane.push(ready(7, id, 1)));
         (0..5).for_each(|domain| lane.park(queue(7, domain)));
-        assert!(lane.passes_by(7, now));
-        assert_eq!(lane.unpark(now), None);
+        assert!(lane.passes_by(7, now, Memory::Ample));
+        assert_eq!(lane.unpark(now, Memory::Ample), None);
         (0..PAGE_ENTRIES_MAX).for_each(|_| _ = next(&mut lane));
         lane.park(queue(8, 1));
-        let all: Vec<_> = std::iter::from_fn(|| lane.unpark(now)).collect();
+        let all: Vec<_> = std::iter::from_fn(|| lane.unpark(now, Memory::Ample)).collect();
         let others = (1..5).map(|domain| queue(7, domain));
         let expected: Vec<_> = [queue(7, 0), queue(8, 1)].into_iter().chain(others).collect();
         assert_eq!(all, expected, "in turn");
@@ -410,12 +485,12 @@ mod tests {
         assert!(open(&mut lane, now));
         assert!(matches!(lane.take(now), Taken::Entry(_)));
         lane.waits();
-        lane.closed();
+        close(&mut lane);
         let trouble = lane.failed(Failure::Fresh, now);
         assert_eq!((trouble.given_up.unwrap().len(), trouble.stalled), (2, true));
-        assert_eq!(lane.room(1, now), 0);
+        assert_eq!(lane.room(1, now, Memory::Ample), 0);
         let later = now.after(trouble.rest);
-        assert_eq!(lane.room(1, later), FEW, "enough for a probe");
+        assert_eq!(lane.room(1, later, Memory::Ample), FEW, "enough for a probe");
         assert!(!lane.is_idle(later), "its trouble is remembered");
         assert!(lane.is_idle(later.after(MEMORY)));
     }
@@ -426,7 +501,7 @@ mod tests {
         (0..3).for_each(|id| lane.push(ready(1, id, 1)));
         assert!(open(&mut lane, now));
         lane.succeeded();
-        lane.closed();
+        close(&mut lane);
         let trouble = lane.failed(Failure::Fresh, now);
         assert!(trouble.given_up.is_none() && trouble.stalled && lane.ready() == 3);
         assert!(!open(&mut lane, now));
@@ -441,10 +516,10 @@ mod tests {
         (0..9).for_each(|id| lane.push(ready(1, id, 1)));
         (0..START).for_each(|_| assert!(open(&mut lane, now)));
         assert!(!open(&mut lane, now));
-        lane.closed();
+        close(&mut lane);
         let trouble = lane.failed(Failure::Fresh, now);
         assert!(trouble.given_up.is_none() && !trouble.stalled && lane.ready() == 9);
-        assert!(lane.room(1, now) > 0, "the sessions that work take more");
+        assert!(lane.room(1, now, Memory::Ample) > 0, "the sessions that work take more");
     }
 
     #[test]

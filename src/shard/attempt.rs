@@ -37,6 +37,8 @@ pub(super) struct Report {
     pub delays: Delays,
     /// The next hop took over the duty to notify of success (RFC 3461 5.2.2).
     pub passes_dsn: bool,
+    /// What was wrong with the session or the site.
+    pub failure: Option<Outcome>,
 }
 
 /// The task of one connection. The lane has counted it as opening (see `Lane::opening`).
@@ -74,6 +76,8 @@ async fn work<W: World>(shard: &Shard<W>, seat: &Rc<LaneSeat>) {
             Came::Settled => {
                 carried += 1;
                 shard.went_well(seat);
+                // The window may have opened.
+                shard.open_sessions(seat);
                 if carried < enough && line.session.is_open() {
                     next = line.next_entry(&mut booking).await;
                 }
@@ -81,47 +85,71 @@ async fn work<W: World>(shard: &Shard<W>, seat: &Rc<LaneSeat>) {
         }
         shard.has_room(seat);
     }
+    booking.leaves();
+    // What arrived between the last look and now may need a connection of its own.
+    shard.open_sessions(seat);
+    line.quit().await;
     drop(booking);
     if let Some(outcome) = failed {
         let failure = if carried > 0 { Failure::Worn } else { Failure::Fresh };
         shard.settle_failure(seat, None, failure, &outcome);
     }
-    line.quit().await;
 }
 
 /// A session's place in the books of its lane; given back also when the session panics, or so many
 /// panics as the lane has connections would close it.
 pub(super) struct Booking<'a> {
     seat: &'a LaneSeat,
-    /// Whether it works on an entry.
-    busy: bool,
+    doing: Doing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    Waiting,
+    /// Works on an entry.
+    Busy,
+    Leaving,
 }
 
 impl<'a> Booking<'a> {
     pub(super) fn new(seat: &'a LaneSeat) -> Self {
-        Booking { seat, busy: false }
+        Booking { seat, doing: Doing::Waiting }
     }
 
     pub(super) fn take<W: World>(&mut self, shard: &Shard<W>) -> Taken {
         let taken = self.seat.lane.borrow_mut().take(shard.inner.world.moment());
-        self.busy = matches!(taken, Taken::Entry(_));
+        if let Taken::Entry(_) = taken {
+            self.doing = Doing::Busy;
+        }
         taken
     }
 
     /// The entry is out of our hands.
     pub(super) fn done(&mut self) {
         self.seat.lane.borrow_mut().waits();
-        self.busy = false;
+        self.doing = Doing::Waiting;
+    }
+
+    /// Takes no more entries.
+    fn leaves(&mut self) {
+        assert_eq!(self.doing, Doing::Waiting, "an entry is out of our hands before we leave");
+        self.seat.lane.borrow_mut().leaves();
+        self.doing = Doing::Leaving;
     }
 }
 
 impl Drop for Booking<'_> {
     fn drop(&mut self) {
         let mut lane = self.seat.lane.borrow_mut();
-        if self.busy {
-            lane.waits();
+        match self.doing {
+            Doing::Waiting => lane.leaves(),
+            Doing::Busy => {
+                lane.waits();
+                lane.leaves();
+            }
+            Doing::Leaving => {}
         }
-        lane.closed();
+        lane.gone();
     }
 }
 
@@ -307,6 +335,7 @@ impl<'a, W: World> Line<'a, W> {
                 transmit: millis(transmit),
             },
             passes_dsn: self.session.features().dsn,
+            failure: failure.clone(),
         };
         self.shard.settle(entry, message, report);
         failure.map_or(Came::Settled, Came::Failed)
@@ -542,7 +571,7 @@ impl<W: World> Shard<W> {
     }
 
     /// A session of the lane did its part.
-    fn went_well(&self, seat: &LaneSeat) {
+    pub(super) fn went_well(&self, seat: &LaneSeat) {
         if seat.lane.borrow_mut().succeeded() {
             seat.failure.take();
             self.inner.world.emit(Event::LaneResumed { lane: seat.name.clone() });

@@ -12,7 +12,7 @@ use super::signal::Signal;
 use super::world::{Share, World};
 use super::{Counted, Shard, attempt, mesh};
 use crate::config::{Host, LaneLimits, Via};
-use crate::deliver::lane::Lane;
+use crate::deliver::lane::{Lane, Memory};
 use crate::deliver::mx::MailHosts;
 use crate::deliver::ready::{Origin, Ready};
 use crate::deliver::share::{self, Limits, Part};
@@ -221,7 +221,7 @@ impl<W: World> Shard<W> {
         let now = inner.world.moment();
         while seat.lane.borrow().wants_session(now) {
             match seat.work {
-                Work::Deliver if inner.outbound.get() >= inner.outbound_max => {
+                Work::Deliver if inner.outbound.get() >= self.outbound_max() => {
                     self.wait_in_line(seat);
                     break;
                 }
@@ -241,6 +241,12 @@ impl<W: World> Shard<W> {
         self.wake_later(seat, now);
     }
 
+    /// This shard's part of the connections to all sites.
+    fn outbound_max(&self) -> u64 {
+        let whole = self.inner.config.borrow().delivery.outbound_sessions_max;
+        u64::from((whole / u32::from(self.inner.place.count)).max(1))
+    }
+
     fn wait_in_line(&self, seat: &Rc<LaneSeat>) {
         if !seat.in_line.replace(true) {
             self.inner.roster.line.borrow_mut().push_back(Rc::clone(seat));
@@ -250,7 +256,7 @@ impl<W: World> Shard<W> {
 
     /// A connection is free again: whoever waits longest may have it.
     pub(super) fn next_in_line(&self) {
-        while self.inner.outbound.get() < self.inner.outbound_max {
+        while self.inner.outbound.get() < self.outbound_max() {
             let Some(seat) = self.inner.roster.line.borrow_mut().pop_front() else { return };
             seat.in_line.set(false);
             self.open_sessions(&seat);
@@ -280,13 +286,19 @@ impl<W: World> Shard<W> {
         }
     }
 
+    /// Slow lanes may fill three quarters of the entries in memory; what is left keeps the quick ones going.
+    pub(super) fn memory(&self) -> Memory {
+        let taken = self.inner.schedule.borrow().taken();
+        if taken < self.inner.ready_max / 4 * 3 { Memory::Ample } else { Memory::Scarce }
+    }
+
     /// A queue that waited for room in a lane that has some now. Queues are handed out one at a time, so
     /// that each is read before it is decided whether there is room for another.
     pub(super) fn next_with_room(&self) -> Option<QueueKey> {
         let now = self.inner.world.moment();
         loop {
             let seat = self.inner.roster.with_room.borrow().front().map(Rc::clone)?;
-            let freed = seat.lane.borrow_mut().unpark(now);
+            let freed = seat.lane.borrow_mut().unpark(now, self.memory());
             if freed.is_some() {
                 return freed;
             }

@@ -14,7 +14,8 @@ use super::lane::LaneSeat;
 use super::world::World;
 use crate::deliver::lane::Taken;
 use crate::deliver::ready::{Charge, Message, Origin, Ready};
-use crate::message::{Body, Envelope};
+use crate::deliver::window::Failure;
+use crate::message::{Body, Envelope, Outcome};
 use crate::queue::key::DueKey;
 use crate::queue::record::Due;
 use std::cell::RefCell;
@@ -29,8 +30,9 @@ use std::task::{Poll, Waker};
 pub enum Parcel {
     /// Deliver this, and say what became of it.
     Carry(Box<Carry>),
-    /// What became of an entry that was handed over: committed already.
-    Settled { old: DueKey, new: Option<DueKey> },
+    /// What became of an entry that was handed over: committed already. With the failure of its
+    /// lane, when it shared that: who handed it over must know not to bring more.
+    Settled { old: DueKey, new: Option<DueKey>, failure: Option<Box<Outcome>> },
     /// It could not be read there and waits as before.
     Returned { key: DueKey },
     /// It has no message. It stays taken, so that it is not tried again before a restart.
@@ -56,7 +58,9 @@ enum Note {
         waker: Option<Waker>,
         _charge: Option<Rc<Charge>>,
     },
-    Back,
+    Back {
+        failure: Option<Box<Outcome>>,
+    },
 }
 
 /// The task that hands over entries of one lane, one after the other: in the lane's books it is a
@@ -64,9 +68,13 @@ enum Note {
 pub(super) async fn errand<W: World>(shard: Shard<W>, seat: Rc<LaneSeat>, to: u16) {
     let mut booking = Booking::new(&seat);
     while let Taken::Entry(entry) = booking.take(&shard) {
-        shard.hand_over(to, *entry).await;
-        seat.lane.borrow_mut().succeeded();
+        let failure = shard.hand_over(to, *entry).await;
         booking.done();
+        if let Some(outcome) = failure {
+            drop(booking);
+            return shard.settle_failure(&seat, None, Failure::Fresh, &outcome);
+        }
+        shard.went_well(&seat);
         shard.has_room(&seat);
     }
     drop(booking);
@@ -74,8 +82,9 @@ pub(super) async fn errand<W: World>(shard: Shard<W>, seat: Rc<LaneSeat>, to: u1
 }
 
 impl<W: World> Shard<W> {
-    /// Until the other shard has said what became of the entry.
-    async fn hand_over(&self, to: u16, entry: Ready) {
+    /// Until the other shard has said what became of the entry; the failure of the lane there, if
+    /// that was it.
+    async fn hand_over(&self, to: u16, entry: Ready) -> Option<Box<Outcome>> {
         let Ready { key, due, message, origin } = entry;
         assert_eq!(origin, Origin::Here, "a parcel is never handed on");
         let (message, charge) = match message {
@@ -91,10 +100,13 @@ impl<W: World> Shard<W> {
                 *waker = Some(cx.waker().clone());
                 Poll::Pending
             }
-            Some(Note::Back) | None => Poll::Ready(()),
+            Some(Note::Back { .. }) | None => Poll::Ready(()),
         })
         .await;
-        away.borrow_mut().remove(&key);
+        match away.borrow_mut().remove(&key) {
+            Some(Note::Back { failure }) => failure,
+            Some(Note::Out { .. }) | None => None,
+        }
     }
 
     /// A parcel has come from another shard.
@@ -106,21 +118,21 @@ impl<W: World> Shard<W> {
                     message.map(|(envelope, body)| Message { envelope, body, charge: None });
                 self.dispatch(Ready { key, due, message, origin: Origin::Shard(from) });
             }
-            Parcel::Settled { old, new } => {
+            Parcel::Settled { old, new, failure } => {
                 self.settled_here(old, new);
-                self.back(&old);
+                self.back(&old, failure);
             }
             Parcel::Returned { key } => {
                 self.return_later(key, Origin::Here);
-                self.back(&key);
+                self.back(&key, None);
             }
-            Parcel::Unusable { key } => self.back(&key),
+            Parcel::Unusable { key } => self.back(&key, None),
         }
     }
 
-    fn back(&self, key: &DueKey) {
+    fn back(&self, key: &DueKey, failure: Option<Box<Outcome>>) {
         if let Some(note) = self.inner.away.0.borrow_mut().get_mut(key)
-            && let Note::Out { waker, .. } = std::mem::replace(note, Note::Back)
+            && let Note::Out { waker, .. } = std::mem::replace(note, Note::Back { failure })
         {
             waker.into_iter().for_each(Waker::wake);
         }

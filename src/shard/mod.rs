@@ -121,7 +121,6 @@ struct Inner<W: World> {
     /// This shard's part of the budgets.
     inflight_bytes_max: usize,
     ready_max: usize,
-    outbound_max: u64,
 }
 
 impl<W: World> Shard<W> {
@@ -162,7 +161,6 @@ impl<W: World> Shard<W> {
             inflight_bytes_max: part(config.memory.inflight_bytes_max)
                 .max(2 * config.limits.message_bytes_max as usize),
             ready_max,
-            outbound_max: part(u64::from(config.delivery.outbound_sessions_max)) as u64,
             world,
             config: RefCell::new(config),
             admission,

@@ -139,7 +139,7 @@ impl<W: World> Shard<W> {
     }
 
     fn has_room_for(&self, seat: &LaneSeat, queue: QueueKey) -> bool {
-        seat.lane.borrow().room(queue.sender, self.inner.world.moment()) > 0
+        seat.lane.borrow().room(queue.sender, self.inner.world.moment(), self.memory()) > 0
     }
 
     /// Why an entry whose time is over is given up without an attempt: its lane is in trouble, and

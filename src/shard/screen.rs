@@ -123,7 +123,7 @@ impl<W: World> Shard<W> {
     fn takes_fresh(&self, key: &DueKey, domain: &str, way: &Way) -> bool {
         let now = self.inner.world.moment();
         let has_room = match way {
-            Way::Lane(seat) => !seat.lane.borrow().passes_by(key.queue.sender, now),
+            Way::Lane(seat) => !seat.lane.borrow().passes_by(key.queue.sender, now, self.memory()),
             Way::Unknown => self.may_ask(domain),
             Way::Nowhere(_) => true,
         };

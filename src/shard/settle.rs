@@ -37,6 +37,8 @@ struct Step {
     /// The entry as it goes on waiting; `None` when nobody is left.
     next: Option<DuePut>,
     origin: Origin,
+    /// Of the lane, which the entry shared.
+    failure: Option<Box<Outcome>>,
 }
 
 impl<W: World> Shard<W> {
@@ -46,7 +48,7 @@ impl<W: World> Shard<W> {
         let Ready { key, due, origin, .. } = entry;
         let retries = self.retries(&due.domain);
         let (now, random) = (world.stamp(), world.random());
-        let Report { outcomes, remote, tls, delays, passes_dsn } = report;
+        let Report { outcomes, remote, tls, delays, passes_dsn, failure } = report;
         let policy = RetryPolicy { first: retries.retry_first, max: retries.retry_max };
         let mut settlement = settle(&due, outcomes, &policy, now, random);
         self.emit_fates(&settlement, &message.envelope, due.attempts, remote, tls, delays);
@@ -57,7 +59,8 @@ impl<W: World> Shard<W> {
             let key = DueKey { due: when, ..key };
             DuePut { key, record: encode_due(&due) }
         });
-        let step = Step { key, groups: due.groups, next, origin };
+        let failure = failure.map(Box::new);
+        let step = Step { key, groups: due.groups, next, origin, failure };
         // Counted from now, not from its first poll: a stop in between would call the shard idle.
         let counted = Counted::new(&self.inner.settling);
         let commit = self.clone().commit_settlement(counted, step, notices);
@@ -66,7 +69,7 @@ impl<W: World> Shard<W> {
 
     async fn commit_settlement(self, _counted: Counted, step: Step, notices: Vec<Dsn>) {
         let inner = &self.inner;
-        let Step { key, groups, next, origin } = step;
+        let Step { key, groups, next, origin, failure } = step;
         let new_key = next.as_ref().map(|put| put.key);
         let admitted = loop {
             let mut changes = vec![match &next {
@@ -95,7 +98,7 @@ impl<W: World> Shard<W> {
         match origin {
             Origin::Here => self.settled_here(key, new_key),
             Origin::Shard(shard) => {
-                inner.world.post(shard, Parcel::Settled { old: key, new: new_key });
+                inner.world.post(shard, Parcel::Settled { old: key, new: new_key, failure });
             }
         }
         for notice in admitted {
@@ -161,8 +164,14 @@ impl<W: World> Shard<W> {
                 let pending: Vec<u16> = entry.due.pending.iter().map(|one| one.recipient).collect();
                 let outcomes = everyone(&pending, &outcome);
                 let delays = Delays::default();
-                let report =
-                    Report { outcomes, remote: None, tls: None, delays, passes_dsn: false };
+                let report = Report {
+                    outcomes,
+                    remote: None,
+                    tls: None,
+                    delays,
+                    passes_dsn: false,
+                    failure: Some(outcome.clone()),
+                };
                 shard.settle(entry, message, report);
             }
         });
