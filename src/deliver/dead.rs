@@ -44,18 +44,6 @@ impl DeadHosts {
     pub fn is_dead(&self, address: &SocketAddr, now: Moment) -> bool {
         self.until.get(address).is_some_and(|until| now < *until)
     }
-
-    /// What of `addresses` is worth a try, in their order: those not known to be dead; when all
-    /// are, the first, or nobody would ever find out that it is back.
-    pub fn worth_trying(&self, addresses: Vec<SocketAddr>, now: Moment) -> Vec<SocketAddr> {
-        let first = addresses.first().copied();
-        let mut alive = addresses;
-        alive.retain(|address| !self.is_dead(address, now));
-        if alive.is_empty() {
-            alive.extend(first);
-        }
-        alive
-    }
 }
 
 #[cfg(test)]
@@ -67,17 +55,14 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_host_is_passed_over_for_a_while_unless_all_are() {
+    fn a_dead_host_is_known_for_a_while_or_until_it_lives() {
         let (mut dead, now) = (DeadHosts::default(), Moment::default());
         dead.died(host(1), now);
-        let all = || vec![host(1), host(2)];
-        assert_eq!(dead.worth_trying(all(), now), [host(2)]);
         dead.died(host(2), now);
-        assert_eq!(dead.worth_trying(all(), now), [host(1)]);
+        assert!(dead.is_dead(&host(1), now) && !dead.is_dead(&host(3), now));
         dead.lives(&host(2));
-        assert_eq!(dead.worth_trying(all(), now), [host(2)]);
-        assert_eq!(dead.worth_trying(all(), now.after(DEAD_FOR)), all());
-        assert!(dead.worth_trying(Vec::new(), now).is_empty());
+        assert!(!dead.is_dead(&host(2), now));
+        assert!(!dead.is_dead(&host(1), now.after(DEAD_FOR)));
     }
 
     #[test]

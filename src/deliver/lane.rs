@@ -48,7 +48,7 @@ enum Room {
     None,
     /// As much as finds out whether the site is back, or keeps a quick lane busy.
     Few,
-    /// Of senders who have nothing here.
+    /// A few of each sender who has no more here.
     Newcomers,
     /// Pages of everybody's.
     Pages,
@@ -121,8 +121,7 @@ impl Lane {
         match self.scope(now, memory) {
             Room::None => 0,
             Room::Few => FEW.saturating_sub(self.ready.len()),
-            Room::Newcomers if own == 0 => FEW,
-            Room::Newcomers => 0,
+            Room::Newcomers => FEW.saturating_sub(own),
             Room::Pages => SENDER_READY_MAX.saturating_sub(own),
         }
     }
@@ -202,7 +201,12 @@ impl Lane {
         self.sessions -= 1;
     }
 
-    /// A host took a connection or a message. Whether the lane had been at a stand.
+    /// A host greeted us well: the site is there.
+    pub fn reached(&mut self) {
+        self.window.reached();
+    }
+
+    /// A message was carried. Whether the lane had been at a stand.
     pub fn succeeded(&mut self) -> bool {
         self.window.succeeded();
         std::mem::take(&mut self.stands)
@@ -253,13 +257,13 @@ impl Lane {
         !self.parked.rotation.is_empty()
     }
 
-    /// A queue that has room now. The senders take turns, and only a few are looked at: who is not
+    /// A queue that has room now, and how much. The senders take turns, and only a few are looked at: who is not
     /// looked at now will be after the next delivery.
-    pub fn unpark(&mut self, now: Moment, memory: Memory) -> Option<QueueKey> {
-        // Half a page is worth reading; less only of a lane that takes little at a time.
+    pub fn unpark(&mut self, now: Moment, memory: Memory) -> Option<(QueueKey, usize)> {
+        // Half of what may come is worth a read, so that a page is not read for each delivery.
         let enough = match self.scope(now, memory) {
             Room::None => return None,
-            Room::Few | Room::Newcomers => 1,
+            Room::Few | Room::Newcomers => FEW / 2,
             Room::Pages => PAGE_ENTRIES_MAX / 2,
         };
         for _ in 0..UNPARK_LOOKS.min(self.parked.rotation.len()) {
@@ -275,7 +279,7 @@ impl Lane {
                 self.parked.queues.remove(&sender);
                 self.parked.rotation.pop_back();
             }
-            return queue;
+            return queue.map(|queue| (queue, room));
         }
         None
     }
@@ -457,7 +461,8 @@ mod tests {
             lane.push(ready(9 + id, id, 1));
         }
         assert_eq!(lane.room(8, now, Memory::Ample), FEW, "a full lane lets a newcomer in");
-        assert_eq!(lane.room(9, now, Memory::Ample), 0);
+        assert_eq!(lane.room(9, now, Memory::Ample), FEW - 1);
+        assert_eq!(lane.room(7, now, Memory::Ample), 0);
     }
 
     #[test]
@@ -471,7 +476,8 @@ mod tests {
         assert_eq!(lane.unpark(now, Memory::Ample), None);
         (0..PAGE_ENTRIES_MAX).for_each(|_| _ = next(&mut lane));
         lane.park(queue(8, 1));
-        let all: Vec<_> = std::iter::from_fn(|| lane.unpark(now, Memory::Ample)).collect();
+        let next = || lane.unpark(now, Memory::Ample).map(|(queue, _)| queue);
+        let all: Vec<_> = std::iter::from_fn(next).collect();
         let others = (1..5).map(|domain| queue(7, domain));
         let expected: Vec<_> = [queue(7, 0), queue(8, 1)].into_iter().chain(others).collect();
         assert_eq!(all, expected, "in turn");

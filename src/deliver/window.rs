@@ -32,6 +32,8 @@ pub enum Failure {
     Fresh,
     /// It ended early after it had worked: many servers take so many messages and say 421.
     Worn,
+    /// We had no descriptor, port or memory for it: the site has no part in it.
+    Ours,
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +82,11 @@ impl Window {
         self.proven && self.rests <= PATIENCE
     }
 
+    /// A host greeted us well.
+    pub fn reached(&mut self) {
+        self.proven = true;
+    }
+
     /// A message was carried.
     pub fn succeeded(&mut self) {
         self.proven = true;
@@ -90,9 +97,16 @@ impl Window {
 
     /// A session failed while `others` go on. How long no other is to be opened.
     pub fn failed(&mut self, failure: Failure, others: u32, now: Moment) -> Duration {
-        if failure == Failure::Worn {
-            self.size = self.size.saturating_sub(ONE).max(ONE);
-            return Duration::ZERO;
+        match failure {
+            Failure::Worn => {
+                self.size = self.size.saturating_sub(ONE).max(ONE);
+                return Duration::ZERO;
+            }
+            Failure::Ours => {
+                self.rests_until = self.rests_until.max(now.after(REST_MIN));
+                return self.rests_until.since(now);
+            }
+            Failure::Fresh => {}
         }
         if self.shrunk.is_none_or(|when| now.since(when) >= TOGETHER) {
             self.shrunk = Some(now);
@@ -149,6 +163,15 @@ mod tests {
             now = now.after(rest.max(TOGETHER));
             assert_eq!(window.connections(now), expected);
         }
+    }
+
+    #[test]
+    fn our_own_want_rests_and_blames_nobody() {
+        let (mut window, now) = (Window::new(20), Moment::default());
+        assert_eq!(window.failed(Failure::Ours, 0, now), REST_MIN);
+        assert_eq!(window.connections(now), 0);
+        assert_eq!(window.connections(now.after(REST_MIN)), START);
+        assert!(!window.is_troubled());
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::ops::Bound;
 #[derive(Debug, Default)]
 pub struct Schedule {
     queues: BTreeMap<QueueKey, Queue>,
-    /// (when, whom) for every queue that waits for a time; a parked queue is not in it.
+    /// (when, whom) for every queue that waits for a time.
     wake: BTreeSet<(Stamp, QueueKey)>,
     /// What is known of the queues that are being paged, and only while they are.
     paging: HashMap<QueueKey, Paging>,
@@ -67,8 +67,8 @@ enum State {
     Waiting(Stamp),
     /// A page is being read.
     Paging,
-    /// Due since then, but its lane is full: waits for [`Schedule::unpark`].
-    Parked { due: Stamp },
+    /// Due, but its lane is full: waits for [`Schedule::unpark`], and is looked at then at the latest.
+    Parked { until: Stamp },
 }
 
 /// What happens to a queue while a page of it is read.
@@ -100,7 +100,7 @@ impl Queue {
             Phase::Quiet => State::Quiet,
             Phase::Waiting => State::Waiting(self.when),
             Phase::Paging => State::Paging,
-            Phase::Parked => State::Parked { due: self.when },
+            Phase::Parked => State::Parked { until: self.when },
         }
     }
 
@@ -109,7 +109,7 @@ impl Queue {
             State::Quiet => (Phase::Quiet, Stamp::default()),
             State::Waiting(when) => (Phase::Waiting, when),
             State::Paging => (Phase::Paging, Stamp::default()),
-            State::Parked { due } => (Phase::Parked, due),
+            State::Parked { until } => (Phase::Parked, until),
         };
     }
 
@@ -270,11 +270,12 @@ impl Schedule {
         self.remove_empty(key);
     }
 
-    /// The lane of `key` is full: it is not asked again before [`Schedule::unpark`].
-    pub fn park(&mut self, key: QueueKey) {
+    /// The lane of `key` is full: it is not asked again before [`Schedule::unpark`], or `until`, when
+    /// something in it may have expired.
+    pub fn park(&mut self, key: QueueKey, until: Stamp) {
         let Some(queue) = self.queues.get(&key) else { return };
-        if let State::Waiting(due) = queue.state() {
-            self.set_state(key, State::Parked { due });
+        if let State::Waiting(_) = queue.state() {
+            self.set_state(key, State::Parked { until });
         }
     }
 
@@ -313,7 +314,7 @@ impl Schedule {
                 let paging = self.paging.get_mut(&key.queue).expect("it is being paged");
                 paging.low = Some(paging.low.map_or(key, |low| low.min(key)));
             }
-            State::Parked { due } => queue.when = key.due.min(due),
+            State::Parked { .. } => {}
             State::Waiting(when) if when <= key.due => {}
             State::Waiting(_) | State::Quiet => self.set_state(key.queue, State::Waiting(key.due)),
         }
@@ -338,13 +339,13 @@ impl Schedule {
 
     fn set_state(&mut self, key: QueueKey, state: State) {
         let Some(queue) = self.queues.get_mut(&key) else { return };
-        if let State::Waiting(when) = queue.state() {
+        if let State::Waiting(when) | State::Parked { until: when } = queue.state() {
             self.wake.remove(&(when, key));
         }
         // What is held waits for no time.
         let state = if state == State::Waiting(HELD) { State::Quiet } else { state };
         queue.set_state(state);
-        if let State::Waiting(when) = state {
+        if let State::Waiting(when) | State::Parked { until: when } = state {
             self.wake.insert((when, key));
         }
     }
@@ -465,10 +466,13 @@ mod tests {
     fn a_parked_queue_waits_for_its_lane() {
         let mut schedule = Schedule::default();
         schedule.waits(key(A, 10, 1));
-        schedule.park(A);
+        schedule.park(A, at(500));
         assert_eq!(schedule.due(at(100)), None);
         schedule.waits(key(A, 11, 2));
-        assert_eq!(schedule.next_wake(), None);
+        assert_eq!(schedule.next_wake(), Some(at(500)));
+        assert_eq!(schedule.due(at(500)).unwrap().0, A, "something may have expired");
+        schedule.paged(A, &[], Some(at(10)));
+        schedule.park(A, at(500));
         assert_eq!(schedule.unpark(B), None);
         assert!(schedule.unpark(A).unwrap() < key(A, 10, 1));
         assert_eq!((schedule.unpark(A), schedule.due(at(100))), (None, None), "it is being paged");

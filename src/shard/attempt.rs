@@ -37,8 +37,8 @@ pub(super) struct Report {
     pub delays: Delays,
     /// The next hop took over the duty to notify of success (RFC 3461 5.2.2).
     pub passes_dsn: bool,
-    /// What was wrong with the session or the site.
-    pub failure: Option<Outcome>,
+    /// Of the lane, which the entry shared without an attempt of its own.
+    pub lane_failure: Option<Outcome>,
 }
 
 /// The task of one connection. The lane has counted it as opening (see `Lane::opening`).
@@ -59,16 +59,20 @@ async fn work<W: World>(shard: &Shard<W>, seat: &Rc<LaneSeat>) {
         Ok(line) => line,
         Err(outcome) => {
             drop(booking);
-            return shard.settle_failure(seat, Some(*first), Failure::Fresh, &outcome);
+            let ours = outcome.scope == Scope::Us && outcome.stage == Stage::Connect;
+            let failure = if ours { Failure::Ours } else { Failure::Fresh };
+            return shard.settle_failure(seat, Some(*first), failure, &outcome);
         }
     };
+    seat.lane.borrow_mut().reached();
     let mut connect = shard.inner.world.moment().since(began);
     let mut next = Some(*first);
     let mut carried = 0;
     let mut failed = None;
     let enough = seat.lane.borrow().limits().messages_per_connection;
     while let Some(entry) = next.take() {
-        let came = line.carry(seat, entry, std::mem::take(&mut connect)).await;
+        let used = if carried > 0 { Used::Before } else { Used::Never };
+        let came = line.carry(seat, entry, std::mem::take(&mut connect), used).await;
         booking.done();
         match came {
             Came::Failed(outcome) => failed = Some(outcome),
@@ -86,8 +90,10 @@ async fn work<W: World>(shard: &Shard<W>, seat: &Rc<LaneSeat>) {
         shard.has_room(seat);
     }
     booking.leaves();
-    // What arrived between the last look and now may need a connection of its own.
-    shard.open_sessions(seat);
+    if failed.is_none() {
+        // What arrived between the last look and now may need a connection of its own.
+        shard.open_sessions(seat);
+    }
     line.quit().await;
     drop(booking);
     if let Some(outcome) = failed {
@@ -157,10 +163,18 @@ impl Drop for Booking<'_> {
 enum Came {
     /// It has its outcomes, and the session did its part.
     Settled,
-    /// It has its outcomes, which blame the session or the site.
+    /// The session or the site is to blame; the entry has its outcomes, or goes on another
+    /// connection.
     Failed(Outcome),
     /// The connection was gone before it was used: the entry goes on another one.
     Unused,
+}
+
+/// Whether a connection has carried something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Used {
+    Never,
+    Before,
 }
 
 /// An address to connect to, and how.
@@ -306,7 +320,13 @@ impl<'a, W: World> Line<'a, W> {
     }
 
     /// Attempts one entry and has it settled.
-    async fn carry(&mut self, seat: &Rc<LaneSeat>, entry: Ready, connect: Duration) -> Came {
+    async fn carry(
+        &mut self,
+        seat: &Rc<LaneSeat>,
+        entry: Ready,
+        connect: Duration,
+        used: Used,
+    ) -> Came {
         let Some(message) = self.shard.message_of(&entry).await else { return Came::Settled };
         let began = self.shard.inner.world.moment();
         let started = self.shard.inner.world.stamp();
@@ -321,6 +341,14 @@ impl<'a, W: World> Line<'a, W> {
         };
         let failure = outcomes.iter().map(|(_, outcome)| outcome).find(|outcome| blames(outcome));
         let failure = failure.cloned();
+        if let (Used::Before, Some(outcome)) = (used, &failure)
+            && outcomes.iter().all(|(_, one)| blames(one) && one.stage == Stage::Mail)
+        {
+            // Many a host takes so many messages and says 421 to the next: that is no answer to this
+            // one, which has a connection of its own still to come.
+            self.shard.try_elsewhere(seat, entry);
+            return Came::Failed(outcome.clone());
+        }
         let envelope = &message.envelope;
         let transmit = self.shard.inner.world.moment().since(began);
         let millis = |time: Duration| time.as_millis() as u64;
@@ -335,7 +363,7 @@ impl<'a, W: World> Line<'a, W> {
                 transmit: millis(transmit),
             },
             passes_dsn: self.session.features().dsn,
-            failure: failure.clone(),
+            lane_failure: None,
         };
         self.shard.settle(entry, message, report);
         failure.map_or(Came::Settled, Came::Failed)

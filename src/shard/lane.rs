@@ -292,9 +292,9 @@ impl<W: World> Shard<W> {
         if taken < self.inner.ready_max / 4 * 3 { Memory::Ample } else { Memory::Scarce }
     }
 
-    /// A queue that waited for room in a lane that has some now. Queues are handed out one at a time, so
+    /// A queue that waited for room in a lane that has some now, and how much. Queues are handed out one at a time, so
     /// that each is read before it is decided whether there is room for another.
-    pub(super) fn next_with_room(&self) -> Option<QueueKey> {
+    pub(super) fn next_with_room(&self) -> Option<(QueueKey, usize)> {
         let now = self.inner.world.moment();
         loop {
             let seat = self.inner.roster.with_room.borrow().front().map(Rc::clone)?;
@@ -320,7 +320,11 @@ impl<W: World> Shard<W> {
         };
         self.inner.roster.seats.borrow_mut().retain(|_, seat| !is_idle(seat));
         let seats: Vec<_> = self.inner.roster.seats.borrow().values().map(Rc::clone).collect();
-        seats.iter().for_each(|seat| self.has_room(seat));
+        for seat in &seats {
+            self.has_room(seat);
+            // A session that panicked left nobody to look for its successor.
+            self.open_sessions(seat);
+        }
         self.next_in_line();
     }
 }

@@ -75,6 +75,7 @@ pub(super) async fn errand<W: World>(shard: Shard<W>, seat: Rc<LaneSeat>, to: u1
             return shard.settle_failure(&seat, None, Failure::Fresh, &outcome);
         }
         shard.went_well(&seat);
+        shard.open_sessions(&seat);
         shard.has_room(&seat);
     }
     drop(booking);

@@ -13,10 +13,11 @@ use super::world::{LoadError, Page, World};
 use crate::deliver::ready::{Origin, Ready};
 use crate::event::Event;
 use crate::limits::PAGE_ENTRIES_MAX;
-use crate::message::Outcome;
+use crate::message::{Cause, Outcome, Scope, Stage, StatusCode, Verdict};
 use crate::queue::change::DuePut;
 use crate::queue::key::{DueKey, QueueKey};
 use crate::queue::record::decode_due;
+use crate::time::Stamp;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -26,6 +27,16 @@ pub(super) const NAP_MAX: Duration = Duration::from_secs(30);
 pub(super) const READ_AGAIN: Duration = Duration::from_secs(60);
 /// How long an entry that nobody can carry now is set aside.
 const REST: Duration = Duration::from_secs(1);
+/// The least time between two looks at a parked queue for what has expired in it.
+const EXPIRY_LOOK: Duration = Duration::from_secs(60);
+
+/// A page to be read.
+struct Next {
+    queue: QueueKey,
+    /// Exclusive.
+    after: DueKey,
+    limit: usize,
+}
 
 pub(super) async fn page_for_ever<W: World>(shard: Shard<W>) {
     loop {
@@ -34,8 +45,9 @@ pub(super) async fn page_for_ever<W: World>(shard: Shard<W>) {
             return;
         }
         shard.sweep_lanes();
-        while let Some((queue, after)) = shard.next_page() {
-            shard.page(queue, after).await;
+        while let Some(next) = shard.next_page() {
+            shard.page(next).await;
+            shard.sweep_lanes();
         }
     }
 }
@@ -65,29 +77,33 @@ impl<W: World> Shard<W> {
 
     /// What waited for room and what has come due take turns: a lane that always has room for one
     /// more of its million parked queues must not keep everybody else on disk.
-    fn next_page(&self) -> Option<(QueueKey, DueKey)> {
+    fn next_page(&self) -> Option<Next> {
         if self.is_full() || self.inner.stopping.get() {
             return None;
         }
         let parked_first = self.inner.roster.takes_turn();
         let parked = parked_first.then(|| self.parked_page()).flatten();
-        let due = || self.inner.schedule.borrow_mut().due(self.inner.world.stamp());
+        let due = || {
+            let due = self.inner.schedule.borrow_mut().due(self.inner.world.stamp());
+            due.map(|(queue, after)| Next { queue, after, limit: PAGE_ENTRIES_MAX })
+        };
         parked.or_else(due).or_else(|| self.parked_page())
     }
 
-    fn parked_page(&self) -> Option<(QueueKey, DueKey)> {
-        while let Some(queue) = self.next_with_room() {
+    fn parked_page(&self) -> Option<Next> {
+        while let Some((queue, limit)) = self.next_with_room() {
             if let Some(after) = self.inner.schedule.borrow_mut().unpark(queue) {
-                return Some((queue, after));
+                return Some(Next { queue, after, limit });
             }
         }
         None
     }
 
-    async fn page(&self, queue: QueueKey, after: DueKey) {
+    async fn page(&self, next: Next) {
+        let Next { queue, after, limit } = next;
         let now = self.inner.world.stamp();
         let room = self.inner.ready_max.saturating_sub(self.inner.schedule.borrow().taken());
-        let limit = PAGE_ENTRIES_MAX.min(room.max(1));
+        let limit = limit.min(PAGE_ENTRIES_MAX).min(room.max(1));
         match self.inner.world.page(queue, after, now, limit).await {
             Ok(page) => self.place(queue, page),
             Err(error) => {
@@ -124,12 +140,12 @@ impl<W: World> Shard<W> {
                 Way::Lane(seat) => match self.overtaken(&seat, &entry) {
                     Some(outcome) => self.settle_untried(entry, outcome),
                     None => {
-                        left.push(key);
+                        left.push((key, entry.due.expires));
                         full = Some(seat);
                     }
                 },
                 Way::Unknown if self.may_ask(&entry.due.domain) => self.ask(entry),
-                Way::Unknown => left.push(key),
+                Way::Unknown => left.push((key, entry.due.expires)),
                 Way::Nowhere(outcome) => self.settle_untried(entry, outcome),
             }
         }
@@ -142,24 +158,27 @@ impl<W: World> Shard<W> {
         seat.lane.borrow().room(queue.sender, self.inner.world.moment(), self.memory()) > 0
     }
 
-    /// Why an entry whose time is over is given up without an attempt: its lane is in trouble, and
-    /// there is no room for it to be tried once more.
+    /// Why an entry whose time is over is given up without an attempt: its lane is in trouble or
+    /// slow, and there is no room for it to be tried once more.
     fn overtaken(&self, seat: &LaneSeat, entry: &Ready) -> Option<Outcome> {
         let expired = entry.due.expires <= self.inner.world.stamp();
-        seat.failure.borrow().clone().filter(|_| expired)
+        expired.then(|| seat.failure.borrow().clone().unwrap_or_else(congested))
     }
 
     /// There is no room, or the lane rests: the queue waits for it, and what was read is forgotten.
-    fn put_back(&self, queue: QueueKey, left: &[DueKey], full: Option<Rc<LaneSeat>>) {
+    fn put_back(&self, queue: QueueKey, left: &[(DueKey, Stamp)], full: Option<Rc<LaneSeat>>) {
         let mut schedule = self.inner.schedule.borrow_mut();
-        left.iter().for_each(|key| schedule.returns(*key));
+        left.iter().for_each(|(key, _)| schedule.returns(*key));
+        let now = self.inner.world.stamp();
         match full {
             Some(seat) => {
-                schedule.park(queue);
+                let expires = left.iter().map(|(_, expires)| *expires).min();
+                let look_again = expires.unwrap_or(now).max(now.after(EXPIRY_LOOK));
+                schedule.park(queue, look_again);
                 seat.lane.borrow_mut().park(queue);
                 self.wake_later(&seat, self.inner.world.moment());
             }
-            None => schedule.postpone(queue, self.inner.world.stamp().after(REST)),
+            None => schedule.postpone(queue, now.after(REST)),
         }
     }
 
@@ -167,4 +186,11 @@ impl<W: World> Shard<W> {
         let (id, words) = (key.map(|key| key.id), error.to_string().into());
         self.inner.world.emit(Event::RecordDamaged { id, words });
     }
+}
+
+/// Nothing is wrong with the site but that it takes less than comes.
+fn congested() -> Outcome {
+    let words = "the site takes mail more slowly than it comes, and the message's turn never came";
+    let cause = Cause::local(StatusCode::new(4, 4, 5), words);
+    Outcome { verdict: Verdict::Transient, scope: Scope::Site, stage: Stage::Route, cause }
 }

@@ -48,7 +48,7 @@ impl<W: World> Shard<W> {
         let Ready { key, due, origin, .. } = entry;
         let retries = self.retries(&due.domain);
         let (now, random) = (world.stamp(), world.random());
-        let Report { outcomes, remote, tls, delays, passes_dsn, failure } = report;
+        let Report { outcomes, remote, tls, delays, passes_dsn, lane_failure } = report;
         let policy = RetryPolicy { first: retries.retry_first, max: retries.retry_max };
         let mut settlement = settle(&due, outcomes, &policy, now, random);
         self.emit_fates(&settlement, &message.envelope, due.attempts, remote, tls, delays);
@@ -59,7 +59,7 @@ impl<W: World> Shard<W> {
             let key = DueKey { due: when, ..key };
             DuePut { key, record: encode_due(&due) }
         });
-        let failure = failure.map(Box::new);
+        let failure = lane_failure.map(Box::new);
         let step = Step { key, groups: due.groups, next, origin, failure };
         // Counted from now, not from its first poll: a stop in between would call the shard idle.
         let counted = Counted::new(&self.inner.settling);
@@ -160,6 +160,10 @@ impl<W: World> Shard<W> {
         self.inner.world.spawn(Share::Background, async move {
             let _counted = counted;
             for entry in entries {
+                if shard.inner.stopping.get() {
+                    // It waits on disk as it is.
+                    return;
+                }
                 let Some(message) = shard.message_of(&entry).await else { continue };
                 let pending: Vec<u16> = entry.due.pending.iter().map(|one| one.recipient).collect();
                 let outcomes = everyone(&pending, &outcome);
@@ -170,7 +174,7 @@ impl<W: World> Shard<W> {
                     tls: None,
                     delays,
                     passes_dsn: false,
-                    failure: Some(outcome.clone()),
+                    lane_failure: Some(outcome.clone()),
                 };
                 shard.settle(entry, message, report);
             }
