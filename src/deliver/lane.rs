@@ -168,6 +168,17 @@ impl Lane {
         self.sessions -= 1;
     }
 
+    /// A waiting session takes nothing more, and its connection is still there: the site counts it,
+    /// and so do we. [`Lane::left`] must follow.
+    pub fn leaves(&mut self) {
+        self.idle -= 1;
+    }
+
+    /// The connection of a session that was leaving is closed.
+    pub fn left(&mut self) {
+        self.sessions -= 1;
+    }
+
     /// A host took a connection or a message. Whether the lane had been at a stand.
     pub fn succeeded(&mut self) -> bool {
         self.window.succeeded()
@@ -400,6 +411,20 @@ mod tests {
         let expected: Vec<_> = [queue(7, 0), queue(8, 1)].into_iter().chain(others).collect();
         assert_eq!(all, expected, "in turn");
         assert!(!lane.has_parked() && lane.parked.queues.is_empty());
+    }
+
+    #[test]
+    fn a_connection_that_says_goodbye_is_still_one() {
+        let (mut lane, now) = (lane(1), Moment::default());
+        lane.push(ready(1, 1, 1));
+        assert!(open(&mut lane, now));
+        assert!(matches!(lane.take(now), Taken::Entry(_)));
+        lane.waits();
+        lane.leaves();
+        lane.push(ready(1, 2, 1));
+        assert!(!lane.wants_session(now), "the site would see two");
+        lane.left();
+        assert!(open(&mut lane, now) && lane.sessions() == 1);
     }
 
     #[test]

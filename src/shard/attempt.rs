@@ -81,10 +81,14 @@ async fn work<W: World>(shard: &Shard<W>, seat: &Rc<LaneSeat>) {
         }
         shard.has_room(seat);
     }
-    drop(booking);
-    if let Some(outcome) = failed {
-        let failure = if carried > 0 { Failure::Worn } else { Failure::Fresh };
-        shard.settle_failure(seat, None, failure, &outcome);
+    match failed {
+        // Until it is closed it is one of those that the site allows.
+        None => booking.leaves(),
+        Some(outcome) => {
+            drop(booking);
+            let failure = if carried > 0 { Failure::Worn } else { Failure::Fresh };
+            shard.settle_failure(seat, None, failure, &outcome);
+        }
     }
     line.quit().await;
 }
@@ -93,35 +97,54 @@ async fn work<W: World>(shard: &Shard<W>, seat: &Rc<LaneSeat>) {
 /// panics as the lane has connections would close it.
 pub(super) struct Booking<'a> {
     seat: &'a LaneSeat,
-    /// Whether it works on an entry.
-    busy: bool,
+    standing: Standing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Waits,
+    /// On an entry.
+    Works,
+    /// It takes nothing more, and says goodbye.
+    Leaves,
 }
 
 impl<'a> Booking<'a> {
     pub(super) fn new(seat: &'a LaneSeat) -> Self {
-        Booking { seat, busy: false }
+        Booking { seat, standing: Standing::Waits }
     }
 
     pub(super) fn take<W: World>(&mut self, shard: &Shard<W>) -> Taken {
         let taken = self.seat.lane.borrow_mut().take(shard.inner.world.moment());
-        self.busy = matches!(taken, Taken::Entry(_));
+        if matches!(taken, Taken::Entry(_)) {
+            self.standing = Standing::Works;
+        }
         taken
     }
 
     /// The entry is out of our hands.
     pub(super) fn done(&mut self) {
         self.seat.lane.borrow_mut().waits();
-        self.busy = false;
+        self.standing = Standing::Waits;
+    }
+
+    fn leaves(&mut self) {
+        self.seat.lane.borrow_mut().leaves();
+        self.standing = Standing::Leaves;
     }
 }
 
 impl Drop for Booking<'_> {
     fn drop(&mut self) {
         let mut lane = self.seat.lane.borrow_mut();
-        if self.busy {
-            lane.waits();
+        match self.standing {
+            Standing::Waits => lane.closed(),
+            Standing::Works => {
+                lane.waits();
+                lane.closed();
+            }
+            Standing::Leaves => lane.left(),
         }
-        lane.closed();
     }
 }
 
