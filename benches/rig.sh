@@ -100,9 +100,11 @@ END
     } >"$work/baton.toml"
 }
 
-# The tables that send all mail to $sink, whatever its domain.
+# The tables that send all mail to $sink, whatever its domain. No name server is there to be asked.
 route_to_sink() {
     cat <<END
+[dns]
+servers = ["127.0.0.1:1"]
 [[route]]
 domain = "*"
 via = ["$sink"]

@@ -3,7 +3,8 @@
 //! The unit tests of `notify` check the rules against our own idea of the format; here a parser
 //! that shares no code with us says what it understood: structure, every field, and defects, of
 //! which there must be none. `notices.py` prints facts, the tables below say which are right.
-//! RFC 3464, RFC 6522, RFC 6533.
+//! A second parser, the crate `mail-parser`, must find the same parts and the same fields of the
+//! delivery status. RFC 3464, RFC 6522, RFC 6533.
 
 use baton::message::{
     Address, Body, BodyKind, Cause, Envelope, MessageId, Notify, Origin, Protocol, Recipient,
@@ -11,6 +12,7 @@ use baton::message::{
 };
 use baton::notify::{Notice, NoticeKind, NoticeRecipient, Reporter, compose};
 use baton::time::Stamp;
+use mail_parser::{MessageParser, MessagePart, MimeHeaders, PartType};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -73,13 +75,55 @@ fn read_back(name: &str, notice: &Notice<'_>) -> String {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("notices").join(name);
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join(format!("{name}.eml")), dsn.body.message()).unwrap();
+    read_by_others(&folder)
+}
+
+/// What Python's parser finds in the one notice of a folder; `mail-parser` must agree.
+pub fn read_by_others(folder: &Path) -> String {
     let output = Command::new("python3")
         .args(["-X", "utf8", "-c", include_str!("notices.py")])
-        .arg(&folder)
+        .arg(folder)
         .output()
         .expect("python3 is on every test machine");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    let found = String::from_utf8(output.stdout).unwrap();
+    let mut files = fs::read_dir(folder).unwrap().flatten().map(|file| file.path());
+    let file = files.find(|path| path.extension().is_some_and(|ending| ending == "eml"));
+    let seconded = second_opinion(&fs::read(file.expect("a notice")).unwrap());
+    let kinds = ["part ", "message ", "recipient-"];
+    let same = |line: &&str| kinds.iter().any(|kind| line.starts_with(kind));
+    let first: Vec<&str> = found.lines().filter(same).collect();
+    assert_eq!(first, seconded, "two parsers differ");
+    found
+}
+
+/// The parts and the delivery status of a notice as `mail-parser` reads them, in the words of
+/// `notices.py`.
+fn second_opinion(notice: &[u8]) -> Vec<String> {
+    let message = MessageParser::new().parse(notice).expect("a message");
+    let PartType::Multipart(parts) = &message.root_part().body else { panic!("no multipart") };
+    let parts: Vec<&MessagePart<'_>> =
+        parts.iter().map(|part| message.part(*part).expect("it has been counted")).collect();
+    let [_, status, _] = parts[..] else { panic!("{} parts", parts.len()) };
+    let mut facts: Vec<String> = parts
+        .iter()
+        .map(|part| {
+            let kind = part.content_type().expect("each part says what it is");
+            let (main, sub) = (kind.ctype(), kind.subtype().unwrap_or_default());
+            format!("part {main}/{sub} {}", part.content_transfer_encoding().unwrap_or_default())
+        })
+        .collect();
+    // A block of fields for the message, one for each recipient (RFC 3464 2.1).
+    let text = str::from_utf8(status.contents()).expect("UTF-8");
+    for (number, block) in text.trim_end().split("\r\n\r\n").enumerate() {
+        let block = format!("{block}\r\n\r\n");
+        let fields = MessageParser::new().parse(block.as_bytes()).expect("fields").into_owned();
+        let label = if number == 0 { "message".to_owned() } else { format!("recipient-{number}") };
+        for (name, value) in fields.headers_raw() {
+            facts.push(format!("{label} {name}: {}", value.replace("\r\n", "").trim()));
+        }
+    }
+    facts
 }
 
 /// What `read_back` gave without the words for people, which change more often.

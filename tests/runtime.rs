@@ -503,6 +503,7 @@ impl Relay {
         let data = folder.0.join("data");
         let text = format!(
             "data_dir = \"{}\"\nshards = 1\ndurability = \"os\"\n{more}\n\
+             [dns]\nservers = [\"127.0.0.1:1\"]\n\
              [admin]\naddress = \"127.0.0.1:0\"\n[log]\npath = \"{}\"\n",
             data.display(),
             folder.0.join("events.jsonl").display(),

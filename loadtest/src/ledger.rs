@@ -4,6 +4,7 @@
 //! sent       serial <TAB> recipient <TAB> 250 | other final code | unknown
 //! delivered  serial | - <TAB> recipient <TAB> crc of the body <TAB> ok | corrupt | foreign
 //! others     serial [<TAB> recipient]         (what a relay still holds, or has bounced)
+//! sessions   client's address <TAB> its name <TAB> messages <TAB> sessions at its start, it included
 //! ```
 //! The lines of one message are appended with one `write(2)` before the next word is said on the
 //! wire, so whatever is killed afterwards, the kernel has them: no buffer, no sync to disk. Lines
@@ -11,6 +12,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::Path;
 
 use crate::error::Error;
@@ -83,6 +85,17 @@ impl Ledger {
         push_field(&mut self.lines, serial);
         push_field(&mut self.lines, recipient);
         let line = writeln!(self.lines, "{crc:08x}\t{}", shape.word());
+        line.expect("writing to memory does not fail");
+    }
+
+    /// Adds a line about a session that ended; `commit` writes it.
+    pub fn session(&mut self, client: IpAddr, name: &[u8], messages: u64, at_once: u64) {
+        if self.file.is_none() {
+            return;
+        }
+        push_field(&mut self.lines, client.to_string().as_bytes());
+        push_field(&mut self.lines, name);
+        let line = writeln!(self.lines, "{messages}\t{at_once}");
         line.expect("writing to memory does not fail");
     }
 

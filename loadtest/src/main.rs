@@ -94,6 +94,9 @@ struct SinkArgs {
     /// Append a line for each message and recipient, before the message is answered
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
+    /// Append a line for each session that ended: who it was, its messages, how many were open
+    #[arg(long, value_name = "FILE")]
+    sessions: Option<PathBuf>,
     /// Keep every message as NNNNNN.eml, and its MAIL and RCPT commands as NNNNNN.env
     #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
@@ -303,7 +306,8 @@ fn sink(args: SinkArgs) -> Result<ExitCode, Error> {
     };
     let ledger = Ledger::open(args.ledger.as_deref())?;
     let dump = args.dump.as_deref().map(sink::Dump::open).transpose()?;
-    sink::run(service, ledger, dump)?;
+    let sessions = Ledger::open(args.sessions.as_deref())?;
+    sink::run(service, ledger, sessions, dump)?;
     Ok(ExitCode::SUCCESS)
 }
 

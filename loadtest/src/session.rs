@@ -97,6 +97,8 @@ pub struct Session {
     dice: fastrand::Rng,
     phase: Phase,
     line: Vec<u8>,
+    /// What the client called itself in `EHLO` or `HELO`, the last time.
+    client: Vec<u8>,
     envelope: Envelope,
     content: Vec<u8>,
     fit: Fit,
@@ -150,6 +152,7 @@ impl Session {
             dice,
             phase: Phase::Command,
             line: Vec::new(),
+            client: Vec::new(),
             envelope: Envelope::default(),
             content: Vec::new(),
             fit: Fit::Within,
@@ -217,6 +220,16 @@ impl Session {
         }
     }
 
+    /// Who the client says it is; empty before it did.
+    pub fn client(&self) -> &[u8] {
+        &self.client
+    }
+
+    /// Messages that were answered.
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
     /// The message after `Step::Message`: its envelope, and its bytes without any framing.
     pub fn message(&self) -> (&Envelope, &[u8]) {
         (&self.envelope, &self.content)
@@ -258,9 +271,12 @@ impl Session {
             _ if matches!(self.phase, Phase::Refused) => {
                 replies.extend_from_slice(b"503 5.5.1 no mail is taken here\r\n");
             }
-            b"EHLO" => self.ehlo(replies),
+            b"EHLO" => {
+                self.meet(line);
+                self.ehlo(replies);
+            }
             b"HELO" => {
-                self.reset();
+                self.meet(line);
                 replies.extend_from_slice(b"250 sink.test\r\n");
             }
             b"MAIL" => self.mail(line, replies),
@@ -277,8 +293,12 @@ impl Session {
         }
     }
 
-    fn ehlo(&mut self, replies: &mut Vec<u8>) {
+    fn meet(&mut self, line: &[u8]) {
         self.reset();
+        self.client = line.get(5..).unwrap_or_default().trim_ascii().to_vec();
+    }
+
+    fn ehlo(&self, replies: &mut Vec<u8>) {
         replies.extend_from_slice(b"250-sink.test\r\n");
         if self.personality.pipelining == Offer::Made {
             replies.extend_from_slice(b"250-PIPELINING\r\n");

@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -40,7 +40,12 @@ pub struct Service {
 }
 
 /// Serves until SIGTERM or SIGINT, then prints the summary.
-pub fn run(service: Service, ledger: Ledger, dump: Option<Dump>) -> Result<(), Error> {
+pub fn run(
+    service: Service,
+    ledger: Ledger,
+    sessions: Ledger,
+    dump: Option<Dump>,
+) -> Result<(), Error> {
     let executor = LocalExecutorBuilder::new(Placement::Unbound)
         .name("sink")
         .make()
@@ -54,6 +59,8 @@ pub fn run(service: Service, ledger: Ledger, dump: Option<Dump>) -> Result<(), E
         println!("listening {}", SocketAddr::new(address.ip(), port));
         let books = Rc::new(Books {
             ledger: RefCell::new(ledger),
+            sessions: RefCell::new(sessions),
+            open: Cell::new(0),
             dump: dump.map(RefCell::new),
             totals: Cell::new(Totals::default()),
         });
@@ -93,14 +100,18 @@ async fn serve(
     if service.personality.greeting == Greeting::Never {
         return hold(stream).await;
     }
-    let mut session = Session::new(service.personality, number);
+    let session = Session::new(service.personality, number);
+    let mut visit = Visit::begin(stream.peer_addr()?.ip(), session, books);
     let mut replies = Vec::with_capacity(512);
-    let mut input = vec![0; READ_BYTES];
-    match session.greet(&mut replies) {
+    match visit.session.greet(&mut replies) {
         Step::Idle => flush(&mut stream, &mut replies).await?,
-        Step::Close => return flush(&mut stream, &mut replies).await,
+        Step::Close => {
+            drop(visit);
+            return flush(&mut stream, &mut replies).await;
+        }
         Step::Message => unreachable!("nothing was read"),
     }
+    let mut input = vec![0; READ_BYTES];
     loop {
         let bytes = stream.read(&mut input).await?;
         if bytes == 0 {
@@ -108,17 +119,22 @@ async fn serve(
         }
         let mut rest = &input[..bytes];
         loop {
-            match session.advance(&mut rest, &mut replies) {
+            match visit.session.advance(&mut rest, &mut replies) {
                 Step::Idle => break,
                 Step::Message => {
                     if !service.delay.is_zero() {
                         flush(&mut stream, &mut replies).await?;
                         sleep(service.delay).await;
                     }
-                    let (envelope, content) = session.message();
-                    session.answer(books.enter(envelope, content), &mut replies);
+                    let (envelope, content) = visit.session.message();
+                    let number = books.enter(envelope, content);
+                    visit.session.answer(number, &mut replies);
                 }
-                Step::Close => return flush(&mut stream, &mut replies).await,
+                Step::Close => {
+                    // Before the client hears that it is over, and may come again.
+                    drop(visit);
+                    return flush(&mut stream, &mut replies).await;
+                }
             }
         }
         flush(&mut stream, &mut replies).await?;
@@ -140,9 +156,40 @@ async fn flush(stream: &mut TcpStream, replies: &mut Vec<u8>) -> io::Result<()> 
     Ok(())
 }
 
+/// A session, entered in the books when it ends, however it does.
+struct Visit<'a> {
+    session: Session,
+    client: IpAddr,
+    /// Sessions when it began, itself included.
+    at_once: u64,
+    books: &'a Books,
+}
+
+impl<'a> Visit<'a> {
+    fn begin(client: IpAddr, session: Session, books: &'a Books) -> Visit<'a> {
+        let at_once = books.open.get() + 1;
+        books.open.set(at_once);
+        Visit { session, client, at_once, books }
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        let books = self.books;
+        books.open.set(books.open.get() - 1);
+        let (name, messages) = (self.session.client(), self.session.messages());
+        let mut sessions = books.sessions.borrow_mut();
+        sessions.session(self.client, name, messages, self.at_once);
+        sessions.commit().unwrap_or_else(|error| give_up(&error));
+    }
+}
+
 /// What the sessions of a sink share.
 struct Books {
     ledger: RefCell<Ledger>,
+    sessions: RefCell<Ledger>,
+    /// Sessions that are not at their end.
+    open: Cell<u64>,
     dump: Option<RefCell<Dump>>,
     totals: Cell<Totals>,
 }
@@ -202,7 +249,7 @@ impl Totals {
 
 /// Books with a gap prove nothing, so the sink ends before it answers.
 fn give_up(error: &io::Error) -> ! {
-    eprintln!("baton-load: a message cannot be entered: {error}");
+    eprintln!("baton-load: a message or session cannot be entered: {error}");
     std::process::exit(2);
 }
 

@@ -202,6 +202,20 @@ fn a_connection_that_brought_enough_is_told_so() {
 }
 
 #[test]
+fn sessions_are_entered_with_who_came_and_what_it_brought() {
+    let scratch = Scratch::new("sessions");
+    let file = scratch.path("sessions");
+    let sink = Server::start("sink", &["--sessions", &file]);
+    let send = ["send", "--to", &sink.address, "--messages", "5", "--sessions", "1"];
+    for _ in 0..2 {
+        assert_eq!(run(&send).1, 0);
+    }
+    sink.end();
+    let lines = fs::read_to_string(&file).unwrap();
+    assert_eq!(lines, "127.0.0.1\tload.test\t5\t1\n".repeat(2));
+}
+
+#[test]
 fn a_sink_serves_all_of_the_loopback_network_and_nothing_else() {
     let sink = Server::start("sink", &["--whole-loopback"]);
     let port = sink.address.rsplit(':').next().unwrap();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `aiosmtpd` | a server of Debian's aiosmtpd, and what it kept |
 //! | `child` | any program: found or named with its Debian package, its lines read, killed on drop |
+//! | `dns` | `baton-load dns`, the name server of a fake internet |
 //! | `postfix` | Debian's Postfix with a queue of its own |
 //! | `relay` | `baton run` with a configuration of the test, its metrics, queue and event log |
 //! | `ledger` | what `baton-load send` was answered, and the balance |
@@ -17,6 +18,7 @@
 
 mod aiosmtpd;
 mod child;
+mod dns;
 mod ledger;
 mod postfix;
 mod relay;
@@ -25,10 +27,11 @@ mod talk;
 
 pub use aiosmtpd::Aiosmtpd;
 pub use child::{Child, Ear, baton_load, program, succeed};
+pub use dns::Dns;
 pub use ledger::Ledger;
 pub use postfix::Postfix;
 pub use relay::{BATON, Relay, Settings, events};
-pub use sink::{Sink, body_with_everything};
+pub use sink::{Sink, Visit, body_with_everything};
 pub use talk::Talk;
 
 use std::fs;

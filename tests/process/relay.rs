@@ -5,6 +5,7 @@
 //! find the relay where it was.
 
 use super::child::{Child, Ear, succeed};
+use super::dns::Dns;
 use super::{Folder, eventually};
 use serde_json::Value;
 use std::fs;
@@ -25,7 +26,7 @@ pub struct Settings<'a> {
     pub listener: &'a str,
     /// The `[[peer]]` tables.
     pub peers: &'a str,
-    /// Where all mail goes that no table of `more` takes elsewhere.
+    /// Where all mail goes that no table of `more` takes elsewhere; where it is empty, the DNS says.
     pub via: String,
     /// More keys of that route.
     pub route: &'a str,
@@ -35,6 +36,8 @@ pub struct Settings<'a> {
     pub more: String,
     /// More keys of `[log]`.
     pub log: &'a str,
+    /// The keys of `[dns]`: no relay of a test asks a name server of the machine it runs on.
+    pub dns: String,
 }
 
 impl Default for Settings<'_> {
@@ -50,6 +53,8 @@ impl Default for Settings<'_> {
             top: "",
             more: String::new(),
             log: "",
+            // Nobody listens there: no name exists for now.
+            dns: "servers = [\"127.0.0.1:1\"]\n".to_owned(),
         }
     }
 }
@@ -60,14 +65,25 @@ impl Settings<'_> {
         Settings { via: sink.to_string(), ..Settings::default() }
     }
 
+    /// All mail goes where `dns` says, but to the port of `sink`. Ends with the table `[delivery]`.
+    pub fn by(dns: &Dns, sink: SocketAddr) -> Self {
+        let more = format!("[delivery]\nsmtp_port = {}\n", sink.port());
+        Settings { via: String::new(), dns: dns.keys(), more, ..Settings::default() }
+    }
+
     fn text(&self, folder: &Folder, admin: &str) -> String {
-        let Settings { shards, address, listener, peers, via, route, top, more, log } = self;
+        let Settings { shards, address, listener, peers, via, route, top, more, log, dns } = self;
+        let route = match via.as_str() {
+            "" => String::new(),
+            via => {
+                format!("[[route]]\ndomain = \"*\"\nvia = [\"{via}\"]\ntls = \"none\"\n{route}\n")
+            }
+        };
         let (data, path) = (folder.path("data"), folder.path("events.jsonl"));
         format!(
             "hostname = \"{HOSTNAME}\"\ndata_dir = \"{}\"\nshards = {shards}\n{top}\n\
              [[listener]]\naddress = \"{address}\"\n{listener}\n{peers}\n{more}\n\
-             [[route]]\ndomain = \"*\"\nvia = [\"{via}\"]\ntls = \"none\"\n{route}\n\
-             [admin]\naddress = \"{admin}\"\n[log]\npath = \"{}\"\n{log}\n",
+             {route}[dns]\n{dns}[admin]\naddress = \"{admin}\"\n[log]\npath = \"{}\"\n{log}\n",
             data.display(),
             path.display(),
         )

@@ -4,7 +4,7 @@ use super::child::{Child, Ear, baton_load};
 use super::relay::HOSTNAME;
 use super::{Folder, eventually};
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -14,6 +14,19 @@ pub struct Sink {
     address: SocketAddr,
     kept: PathBuf,
     ledger: PathBuf,
+    sessions: PathBuf,
+}
+
+/// A session as the sink saw it, once it has ended.
+#[derive(Debug)]
+pub struct Visit {
+    /// Where it came from.
+    pub client: IpAddr,
+    /// What it said it was.
+    pub ehlo: String,
+    pub messages: usize,
+    /// Sessions that were open when it began, itself included.
+    pub at_once: usize,
 }
 
 /// One message as the sink received it.
@@ -40,11 +53,13 @@ impl Sink {
     fn start_with(folder: &Folder, name: &str, options: &[&str]) -> Sink {
         let ledger = folder.path(&format!("{name}.ledger"));
         let mut command = Command::new(baton_load());
-        command.args(["sink", "--listen", "127.0.0.1:0", "--ledger"]).arg(&ledger).args(options);
+        let sessions = folder.path(&format!("{name}.sessions"));
+        command.args(["sink", "--listen", "127.0.0.1:0", "--ledger"]).arg(&ledger);
+        command.arg("--sessions").arg(&sessions).args(options);
         let mut process = Child::start(&mut command, Ear::Output);
         let address = process.line_after("listening ").expect("a sink listens");
         let address = address.parse().expect("an address");
-        Sink { _process: process, address, kept: folder.path(name), ledger }
+        Sink { _process: process, address, kept: folder.path(name), ledger, sessions }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -59,6 +74,28 @@ impl Sink {
     pub fn deliveries(&self) -> usize {
         let ledger = fs::read(&self.ledger).unwrap_or_default();
         ledger.iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    /// The sessions so far, in the order of their ends, once they have brought so many messages.
+    pub fn await_visits(&self, messages: usize) -> Vec<Visit> {
+        eventually(&format!("sessions that brought {messages} messages"), || {
+            let visits = self.visits();
+            let brought = visits.iter().map(|visit| visit.messages).sum::<usize>();
+            (brought >= messages).then_some(visits)
+        })
+    }
+
+    fn visits(&self) -> Vec<Visit> {
+        let text = fs::read_to_string(&self.sessions).unwrap_or_default();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let visit = |line: &str| {
+            let mut fields = line.split('\t');
+            let mut next = || fields.next().expect("four fields");
+            let (client, ehlo) = (next().parse().expect("an address"), next().to_owned());
+            let mut count = || next().parse().expect("a number");
+            Visit { client, ehlo, messages: count(), at_once: count() }
+        };
+        whole.lines().map(visit).collect()
     }
 
     /// Every message so far.
