@@ -162,6 +162,12 @@ impl Lane {
         self.idle += 1;
     }
 
+    /// A session that waits takes nothing more; [`Lane::waits`] and [`Lane::closed`] follow when it has
+    /// ended.
+    pub fn leaves(&mut self) {
+        self.idle -= 1;
+    }
+
     /// A session ended while it waited.
     pub fn closed(&mut self) {
         self.idle -= 1;

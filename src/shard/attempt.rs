@@ -81,19 +81,21 @@ async fn work<W: World>(shard: &Shard<W>, seat: &Rc<LaneSeat>) {
         }
         shard.has_room(seat);
     }
+    // The host counts the connection until it is closed, and so does the lane.
+    booking.leaves();
+    line.quit().await;
     drop(booking);
     if let Some(outcome) = failed {
         let failure = if carried > 0 { Failure::Worn } else { Failure::Fresh };
         shard.settle_failure(seat, None, failure, &outcome);
     }
-    line.quit().await;
 }
 
 /// A session's place in the books of its lane; given back also when the session panics, or so many
 /// panics as the lane has connections would close it.
 pub(super) struct Booking<'a> {
     seat: &'a LaneSeat,
-    /// Whether it works on an entry.
+    /// Whether it works on an entry, or takes none any more.
     busy: bool,
 }
 
@@ -106,6 +108,12 @@ impl<'a> Booking<'a> {
         let taken = self.seat.lane.borrow_mut().take(shard.inner.world.moment());
         self.busy = matches!(taken, Taken::Entry(_));
         taken
+    }
+
+    /// The session takes no more entries, and holds its place until it is closed.
+    fn leaves(&mut self) {
+        self.seat.lane.borrow_mut().leaves();
+        self.busy = true;
     }
 
     /// The entry is out of our hands.

@@ -45,6 +45,13 @@ pub(super) struct Ways {
     waiting: Cell<usize>,
 }
 
+impl Ways {
+    /// Entries that wait for an answer.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.get()
+    }
+}
+
 #[derive(Clone)]
 struct Site {
     name: Arc<str>,
