@@ -279,7 +279,8 @@ impl Knobs {
                 format!("[[source]]\nname = \"out-{number}\"\naddress = [\"{address}\"]\n")
             })
             .collect();
-        let rate = self.rate_per_minute.map_or(String::new(), |rate| format!("rate = \"{rate}/min\""));
+        let rate =
+            self.rate_per_minute.map_or(String::new(), |rate| format!("rate = \"{rate}/min\""));
         let delay = self
             .delay_notice_minutes
             .map_or(String::new(), |minutes| format!("delay_notice_after = \"{minutes}m\""));

@@ -338,7 +338,7 @@ impl Simulation {
         }
         for server in &self.names {
             // A mood lasts for a while.
-            if random.permille(300) {
+            if plan.moods > 0 && random.permille(300) {
                 let manner = match random.permille(plan.moods) {
                     true => zone::bad_manner(random),
                     false => Manner::Good,

@@ -229,9 +229,12 @@ fn a_dead_preferred_host_costs_little() {
 
 #[test]
 fn mail_waits_for_the_dns_to_come_back() {
-    for (manner, seed) in
-        [(Manner::Silent, 530), (Manner::ServFail, 531), (Manner::Refused, 532), (Manner::Circle, 533)]
-    {
+    for (manner, seed) in [
+        (Manner::Silent, 530),
+        (Manner::ServFail, 531),
+        (Manner::Refused, 532),
+        (Manner::Circle, 533),
+    ] {
         story(seed, by_mx(Set::Shared, one_sender(1)), |sim| {
             sim.start();
             sim.names.iter().for_each(|server| server.set_manner(manner));
