@@ -75,6 +75,8 @@ pub struct Snapshot {
     pub queues: u64,
     /// Entries in memory, under way included.
     pub ready_entries: u64,
+    /// Those that wait for an answer of the DNS, of other shards' included.
+    pub asking_entries: u64,
     /// Octets of messages in memory.
     pub inflight_bytes: u64,
 }
@@ -217,6 +219,7 @@ impl<W: World> Shard<W> {
             due_entries: schedule.entries(),
             queues: schedule.queues() as u64,
             ready_entries: schedule.taken() as u64,
+            asking_entries: inner.ways.waiting() as u64,
             inflight_bytes: inner.inflight.get() as u64,
         }
     }

@@ -144,7 +144,7 @@ impl<W: World> Shard<W> {
                         full = Some(seat);
                     }
                 },
-                Way::Unknown if self.may_ask(&entry.due.domain) => self.ask(entry),
+                Way::Unknown if self.may_ask(&entry.due.domain, queue.sender) => self.ask(entry),
                 Way::Unknown => left.push((key, entry.due.expires)),
                 Way::Nowhere(outcome) => self.settle_untried(entry, outcome),
             }

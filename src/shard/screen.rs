@@ -124,7 +124,7 @@ impl<W: World> Shard<W> {
         let now = self.inner.world.moment();
         let has_room = match way {
             Way::Lane(seat) => !seat.lane.borrow().passes_by(key.queue.sender, now, self.memory()),
-            Way::Unknown => self.may_ask(domain),
+            Way::Unknown => self.may_ask(domain, key.queue.sender),
             Way::Nowhere(_) => true,
         };
         has_room && self.inner.schedule.borrow().taken() < self.inner.ready_max

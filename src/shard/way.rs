@@ -25,7 +25,10 @@ use std::time::Duration;
 const SITES_MAX: usize = 65_536;
 const SITE_FRESH: Duration = Duration::from_secs(10);
 
-/// Entries of one domain, and of all, that may wait for an answer in memory.
+/// Entries of one sender in one domain, of one domain, and of all, that may wait for an answer in
+/// memory. A sender with none is let in even when the domain has its share: else who comes behind a
+/// flood would be put off with it.
+const ASKING_SENDER_MAX: usize = 64;
 const ASKING_DOMAIN_MAX: usize = 256;
 const ASKING_MAX: usize = 16_384;
 
@@ -41,8 +44,36 @@ pub(super) enum Way {
 #[derive(Default)]
 pub(super) struct Ways {
     sites: RefCell<HashMap<Box<str>, Site>>,
-    asking: RefCell<HashMap<Box<str>, Vec<Ready>>>,
+    asking: RefCell<HashMap<Box<str>, Asking>>,
     waiting: Cell<usize>,
+}
+
+/// Who waits for the answer of one domain.
+#[derive(Default)]
+struct Asking {
+    entries: Vec<Ready>,
+    by_sender: HashMap<u64, usize>,
+}
+
+impl Asking {
+    fn push(&mut self, entry: Ready) {
+        *self.by_sender.entry(entry.key.queue.sender).or_default() += 1;
+        self.entries.push(entry);
+    }
+
+    fn has_room(&self, sender: u64) -> bool {
+        match self.by_sender.get(&sender) {
+            Some(own) => *own < ASKING_SENDER_MAX && self.entries.len() < ASKING_DOMAIN_MAX,
+            None => true,
+        }
+    }
+}
+
+impl Ways {
+    /// Entries that wait for an answer.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.get()
+    }
 }
 
 #[derive(Clone)]
@@ -125,11 +156,11 @@ impl<W: World> Shard<W> {
         }
     }
 
-    /// Whether another entry of `domain` may wait in memory for an answer of the DNS.
-    pub(super) fn may_ask(&self, domain: &str) -> bool {
+    /// Whether another entry of `domain` and `sender` may wait in memory for an answer of the DNS.
+    pub(super) fn may_ask(&self, domain: &str, sender: u64) -> bool {
         let asking = self.inner.ways.asking.borrow();
-        let of_domain = asking.get(domain).map_or(0, Vec::len);
-        of_domain < ASKING_DOMAIN_MAX && self.inner.ways.waiting.get() < ASKING_MAX
+        let has_room = asking.get(domain).is_none_or(|asking| asking.has_room(sender));
+        has_room && self.inner.ways.waiting.get() < ASKING_MAX
     }
 
     /// Has the entry wait until it is known where its domain's mail goes.
@@ -141,7 +172,7 @@ impl<W: World> Shard<W> {
             return others.push(entry);
         }
         let domain = entry.due.domain.clone();
-        asking.insert(domain.clone(), vec![entry]);
+        asking.entry(domain.clone()).or_default().push(entry);
         let shard = self.clone();
         self.inner.world.spawn(Share::Delivery, async move {
             let found = shard.inner.resolver.mail_hosts(&domain).await;
@@ -149,7 +180,8 @@ impl<W: World> Shard<W> {
                 // At hand for those who wait, also when its records may not be kept.
                 shard.remember_site(&domain, Arc::clone(hosts));
             }
-            let entries = shard.inner.ways.asking.borrow_mut().remove(&domain).unwrap_or_default();
+            let asked = shard.inner.ways.asking.borrow_mut().remove(&domain);
+            let entries = asked.unwrap_or_default().entries;
             let waiting = &shard.inner.ways.waiting;
             waiting.set(waiting.get() - entries.len());
             for entry in entries {

@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// Seconds, of everything.
-const TTL: u32 = 300;
+pub const TTL: u32 = 300;
 
 /// How a server treats a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +114,16 @@ impl NameServer {
 
     pub fn add_alias(&self, name: &str, target: &str) {
         self.add(name, RData::CNAME(CNAME(absolute(target))));
+    }
+
+    /// A name that has no records.
+    pub fn add_name(&self, name: &str) {
+        self.zone.borrow_mut().entry(name.to_owned()).or_default();
+    }
+
+    /// Takes away all records of a name.
+    pub fn remove(&self, name: &str) {
+        self.zone.borrow_mut().remove(name);
     }
 
     fn add(&self, name: &str, data: RData) {

@@ -63,11 +63,13 @@ impl Delivery {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum News {
     Failed,
     /// Delivered to a server that does not tell of success.
     Relayed,
+    /// Still in the queue.
+    Delayed,
 }
 
 /// A notice that a sender's server kept, read.
@@ -91,6 +93,7 @@ impl NoticeRead {
         let news = match field(&text, "Action") {
             Some("failed") => News::Failed,
             Some("relayed") => News::Relayed,
+            Some("delayed") => News::Delayed,
             other => panic!("news of {other:?}:\n{text}"),
         };
         NoticeRead { news, token, recipients }

@@ -16,6 +16,8 @@ pub struct Manners {
     pub starttls: Refusals,
     pub mail: Refusals,
     pub rcpt: Refusals,
+    /// The same for all but those who live in the first domain, where notices go.
+    pub rcpt_but_home: Refusals,
     pub data: Refusals,
     pub content: Refusals,
     /// Answers 450 to a recipient for so long after it was first seen.
@@ -32,6 +34,30 @@ pub struct Manners {
     pub loses: u64,
     /// Keeps the message and closes without a word.
     pub keeps_silently: u64,
+    /// Closes after a message that it took, as if that were usual.
+    pub leaves: u64,
+    /// Takes the connection and says nothing.
+    pub mute: u64,
+    /// Says 220 to STARTTLS and closes.
+    pub breaks_tls: u64,
+    /// Offers PIPELINING, and hears the first command of a group alone.
+    pub discards_pipelined: u64,
+    /// Offers CHUNKING, and does not know BDAT.
+    pub denies_chunking: u64,
+    pub replies: Replies,
+}
+
+/// How replies are written, of a thousand.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Replies {
+    /// A line of 100 KiB.
+    pub long: u64,
+    /// Ten thousand lines.
+    pub endless: u64,
+    /// An octet now and then.
+    pub dripping: u64,
+    /// Lines that end in LF alone.
+    pub bare: u64,
 }
 
 /// What EHLO offers.
@@ -86,6 +112,7 @@ impl Manners {
             starttls: Refusals::default(),
             mail: Refusals::default(),
             rcpt: Refusals::default(),
+            rcpt_but_home: Refusals::default(),
             data: Refusals::default(),
             content: Refusals::default(),
             greylists_for: Duration::ZERO,
@@ -95,6 +122,12 @@ impl Manners {
             slow: 0,
             loses: 0,
             keeps_silently: 0,
+            leaves: 0,
+            mute: 0,
+            breaks_tls: 0,
+            discards_pipelined: 0,
+            denies_chunking: 0,
+            replies: Replies::default(),
         }
     }
 
@@ -114,6 +147,7 @@ impl Manners {
             starttls: refusals(),
             mail: refusals(),
             rcpt: refusals(),
+            rcpt_but_home: Refusals::default(),
             data: refusals(),
             content: refusals(),
             greylists_for: Duration::from_millis(share() * 100),
@@ -123,6 +157,17 @@ impl Manners {
             slow: share() / 4,
             loses: share() / 2,
             keeps_silently: share() / 2,
+            leaves: share(),
+            mute: share() / 8,
+            breaks_tls: share() / 2,
+            discards_pipelined: share() / 2,
+            denies_chunking: share() / 2,
+            replies: Replies {
+                long: share() / 64,
+                endless: share() / 64,
+                dripping: share() / 8,
+                bare: share(),
+            },
         }
     }
 }

@@ -8,10 +8,10 @@
 //! |---|---|
 //! | time and tasks | `executor`, `clock`, `random` |
 //! | the world | `world`, `network`, `pipe`, `datagram`, `disk`, `committer`, `journal` |
-//! | who is in it | `client`, `remote`, `dns`, `manners`, `nuisance`, `mail`, `wire` |
+//! | who is in it | `client`, `remote`, `dns`, `zone`, `manners`, `nuisance`, `mail`, `wire` |
 //! | the relay's lives | `relay`, `plan`, `run` |
-//! | the judgement | `ledger`, `oracle` |
-//! | the tests | `scenarios`, `operations`, `regressions`, `lookups` |
+//! | the judgement | `ledger`, `traffic`, `oracle` |
+//! | the tests | `scenarios`, `sites`, `operations`, `regressions`, `lookups` |
 
 mod client;
 mod clock;
@@ -38,5 +38,8 @@ mod relay;
 mod remote;
 mod run;
 mod scenarios;
+mod sites;
+mod traffic;
 mod wire;
 mod world;
+mod zone;

@@ -12,7 +12,9 @@ use super::datagram::Inbox;
 use super::executor::{Executor, Group, OUTSIDE};
 use super::pipe::{Manner, Mark, Pipe, Written};
 use super::random::Random;
+use super::traffic::Call;
 use baton::shard::world::{Stream, TlsSession, TlsTrust};
+use baton::time::Moment;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{pending, poll_fn};
@@ -80,6 +82,10 @@ pub(super) struct Net {
     /// Of UDP, see `datagram`.
     pub(super) sockets: RefCell<BTreeMap<SocketAddr, Rc<Inbox>>>,
     links: RefCell<Vec<(Group, Weak<Link>)>>,
+    /// What the relay opened, see `traffic`.
+    calls: RefCell<Vec<Rc<Call>>>,
+    /// When the relay tried to, and where.
+    knocks: RefCell<BTreeMap<SocketAddr, Vec<Moment>>>,
     next_port: Cell<u16>,
 }
 
@@ -94,6 +100,7 @@ struct Link {
     pipes: [Rc<Pipe>; 2],
     /// Of the side that opened it.
     opened_by: Group,
+    call: Rc<Call>,
     /// One side has lost its power and closes nothing any more.
     cut: Cell<bool>,
 }
@@ -114,6 +121,8 @@ impl Network {
             reach: RefCell::default(),
             sockets: RefCell::default(),
             links: RefCell::default(),
+            calls: RefCell::default(),
+            knocks: RefCell::default(),
             next_port: Cell::new(1_024),
         }))
     }
@@ -146,6 +155,10 @@ impl Network {
         let net = &self.0;
         let latency = net.weather.borrow().latency_micros.clone();
         net.executor.sleep(net.random.micros(latency)).await;
+        if group != OUTSIDE {
+            let mut knocks = net.knocks.borrow_mut();
+            knocks.entry(to).or_default().push(net.executor.now());
+        }
         let weather = net.weather.borrow().clone();
         let reach = net.reach.borrow().get(&to).copied().unwrap_or(Reach::Open);
         if reach == Reach::Silent || net.random.permille(weather.never_answered) {
@@ -157,7 +170,11 @@ impl Network {
             return Err(io::ErrorKind::ConnectionRefused.into());
         };
         let local = SocketAddr::new(from, self.next_port());
-        let link = self.link(&weather, group);
+        let call = Rc::new(Call::new(group, from, to, net.executor.now()));
+        if group != OUTSIDE {
+            net.calls.borrow_mut().push(call.clone());
+        }
+        let link = self.link(&weather, group, call);
         backlog.waiting.borrow_mut().push_back((link.clone(), local));
         backlog.waker.take().into_iter().for_each(Waker::wake);
         Ok(self.stream(link, Side::Client, group, local, to))
@@ -179,7 +196,17 @@ impl Network {
         }
     }
 
-    fn link(&self, weather: &Weather, opened_by: Group) -> Rc<Link> {
+    /// Every connection that the relay has opened, in order.
+    pub fn calls(&self) -> Vec<Rc<Call>> {
+        self.0.calls.borrow().clone()
+    }
+
+    /// When the relay tried to connect to `address`.
+    pub fn knocks(&self, address: SocketAddr) -> Vec<Moment> {
+        self.0.knocks.borrow().get(&address).cloned().unwrap_or_default()
+    }
+
+    fn link(&self, weather: &Weather, opened_by: Group, call: Rc<Call>) -> Rc<Link> {
         let random = &self.0.random;
         // One of the two directions breaks, early or late.
         let reset = random.permille(weather.reset).then(|| 1 << random.below(0..16));
@@ -196,7 +223,7 @@ impl Network {
             let own = random.fork(&format!("pipe {}", random.next()));
             Pipe::new(self.0.executor.clone(), own, manner)
         };
-        Rc::new(Link { pipes: [pipe(0), pipe(1)], opened_by, cut: Cell::new(false) })
+        Rc::new(Link { pipes: [pipe(0), pipe(1)], opened_by, call, cut: Cell::new(false) })
     }
 
     fn stream(
@@ -280,6 +307,11 @@ impl SimStream {
     /// The group of the side that opened the connection.
     pub fn opened_by(&self) -> Group {
         self.link.opened_by
+    }
+
+    /// The books of this connection.
+    pub fn call(&self) -> Rc<Call> {
+        self.link.call.clone()
     }
 
     fn outgoing(&self) -> &Rc<Pipe> {
@@ -371,6 +403,9 @@ impl Stream for SimStream {
 
 impl Drop for SimStream {
     fn drop(&mut self) {
+        if self.side == Side::Client {
+            self.link.call.close(self.network.0.executor.now());
+        }
         if self.link.cut.get() {
             return;
         }

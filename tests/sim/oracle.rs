@@ -11,7 +11,9 @@ use super::journal::Entry;
 use super::ledger::{Answer, Delivery, Ledger, News, NoticeRead, Submission};
 use super::mail::{Identity, Notify, below_received, identify};
 use super::relay::Ground;
+use super::zone::DEAD_ENDS;
 use baton::event::Event;
+use baton::message::Stage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -75,6 +77,7 @@ impl<'a> Oracle<'a> {
         self.check_ends_are_final();
         self.check_success_is_told();
         self.check_attempts();
+        self.check_dead_ends();
         if clock == WallClock::Steady {
             self.check_ids();
             self.check_pauses();
@@ -210,6 +213,7 @@ impl<'a> Oracle<'a> {
                         let wanted = match notice.news {
                             News::Failed => submission.notify != Notify::Never,
                             News::Relayed => submission.notify == Notify::AlsoSuccess,
+                            News::Delayed => submission.notify == Notify::Usual,
                         };
                         if !wanted {
                             problems.push(format!("{id}: nobody wanted to hear {notice:?}"));
@@ -228,16 +232,17 @@ impl<'a> Oracle<'a> {
     /// The order within a life says nothing: a copy that the relay gave up may end after the one
     /// that it sent instead. What it began after an end, [`Self::check_ends_are_final`] judges.
     fn check_nothing_is_doubled(&mut self) {
-        let mut told: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-        for notice in self.notices.values().filter(|notice| notice.news == News::Failed) {
+        let mut told: BTreeMap<(News, &str, &str), u32> = BTreeMap::new();
+        for notice in self.notices.values() {
             for to in &notice.recipients {
-                *told.entry((&notice.token, to)).or_default() += 1;
+                *told.entry((notice.news, &notice.token, to)).or_default() += 1;
             }
         }
         let problems = &mut self.problems;
-        for ((token, to), count) in &told {
+        // A notice and the outcome that it tells of are one commit: there is never a second one.
+        for ((news, token, to), count) in &told {
             if *count > 1 {
-                problems.push(format!("{count} notices about {token} to {to}"));
+                problems.push(format!("{count} notices ({news:?}) about {token} to {to}"));
             }
         }
         self.ledger.with_deliveries(|deliveries| {
@@ -252,7 +257,9 @@ impl<'a> Oracle<'a> {
                 let lives: Vec<_> = sure.map(|delivery| delivery.life).collect();
                 let Some(first) = lives.iter().min() else { continue };
                 let told = match identity {
-                    Identity::Message(token) => told.contains_key(&(token.as_str(), to)),
+                    Identity::Message(token) => {
+                        told.contains_key(&(News::Failed, token.as_str(), to))
+                    }
                     Identity::Notice(_) => false,
                 };
                 let again = lives.len() > 1 || ends.iter().any(|delivery| delivery.life > *first);
@@ -300,6 +307,20 @@ impl<'a> Oracle<'a> {
         }
     }
 
+    /// The DNS says for good that mail has nowhere to go only of domains of which it is true,
+    /// however badly it is asked.
+    fn check_dead_ends(&mut self) {
+        for entry in &*self.ground.journal.entries() {
+            if let Event::RecipientBounced { id, recipient, stage, cause, expired: false, .. } =
+                &entry.event
+                && *stage == Stage::Route
+                && !DEAD_ENDS.contains(&recipient.domain())
+            {
+                self.problems.push(format!("{id} to {recipient} was given up: {cause}"));
+            }
+        }
+    }
+
     /// Attempts are counted without gaps, pauses grow as configured, and time runs out when it
     /// does.
     fn check_attempts(&mut self) {
@@ -341,7 +362,9 @@ impl<'a> Oracle<'a> {
                 let latest = entry.at.after(middle * 5 / 4);
                 let early = *next < entry.at.after(middle * 3 / 4) && *next < expires;
                 let late = *next > latest || *next > expires.after(slack);
-                (early || late).then(|| {
+                // Nothing waits for another attempt once its time is over.
+                let over = entry.at > expires.after(slack);
+                (early || late || over).then(|| {
                     format!("{id} after attempt {attempts} at {}: next at {next}", entry.at)
                 })
             }

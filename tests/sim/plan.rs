@@ -8,6 +8,7 @@
 use super::committer::DiskFaults;
 use super::network::Weather;
 use super::random::Random;
+use super::zone::{self, NAME_SERVERS, SHARED, Set, Way};
 use baton::config::Config;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,12 +22,15 @@ pub struct Plan {
     /// How many of [`DOMAINS`] are written to.
     pub domains: usize,
     pub recipients_max: u64,
+    /// Of a thousand recipients, so many live where no mail is taken.
+    pub dead_ends: u64,
     /// Of a thousand messages, so many have the null path.
     pub null_senders: u64,
     /// Of a thousand messages, so many say when their sender wants to hear.
     pub notifies: u64,
     pub vanishes: u64,
     pub nuisances: u32,
+    pub shards_min: u64,
     pub shards_max: u64,
     pub weather: Weather,
     pub disk: DiskFaults,
@@ -36,6 +40,8 @@ pub struct Plan {
     pub badness: Option<u64>,
     /// Of a thousand looks at a server, so many find it out of reach.
     pub outages: u64,
+    /// Of a thousand looks at a name server, so many find it in a bad mood.
+    pub moods: u64,
     pub crashes: u32,
     /// Of a thousand looks, so many find the clock set.
     pub clock_steps: u64,
@@ -60,6 +66,17 @@ pub struct Knobs {
     pub retry_max_seconds: u64,
     pub expire_after_minutes: u64,
     pub shutdown_grace_seconds: u64,
+    pub outbound_sessions_max: u64,
+    pub recipients_per_transaction_max: u64,
+    /// Of each lane.
+    pub rate_per_minute: Option<u64>,
+    pub delay_notice_minutes: Option<u64>,
+    /// Egress sources; without one the system chooses.
+    pub sources: u64,
+    /// How the domains of each route are reached.
+    pub ways: [Way; ROUTES.len()],
+    /// The records of each domain.
+    pub sets: [Set; DOMAINS.len()],
 }
 
 impl Plan {
@@ -71,16 +88,19 @@ impl Plan {
             mail_bytes_max: 20_000,
             domains: DOMAINS.len(),
             recipients_max: 4,
+            dead_ends: 0,
             null_senders: 0,
             notifies: 0,
             vanishes: 0,
             nuisances: 0,
+            shards_min: 1,
             shards_max: 2,
             weather: Weather::fine(),
             disk: DiskFaults::none(),
             low_disk: 0,
             badness: None,
             outages: 0,
+            moods: 0,
             crashes: 0,
             clock_steps: 0,
             operations: 0,
@@ -96,6 +116,13 @@ impl Plan {
                 retry_max_seconds: 120,
                 expire_after_minutes: 20,
                 shutdown_grace_seconds: 10,
+                outbound_sessions_max: 2_000,
+                recipients_per_transaction_max: 100,
+                rate_per_minute: None,
+                delay_notice_minutes: None,
+                sources: 0,
+                ways: [Way::Hosts; ROUTES.len()],
+                sets: [Set::Own; DOMAINS.len()],
             },
         }
     }
@@ -106,16 +133,22 @@ impl Plan {
         let latency_max = *random.pick(&[500, 5_000, 50_000, 300_000]);
         // Not of the same line of draws: the plans of seeds that failed once stay as they were.
         let packets = random.fork("packets");
+        let names = random.fork("names");
+        let lanes = random.fork("lanes");
+        let by_mx = *names.pick(&[0, 500, 1_000]);
+        let rarely = |most: u64| if names.permille(300) { names.below(0..most + 1) } else { 0 };
         Plan {
             senders: random.below(1..7) as u32,
             mails_per_sender: random.below(1..*random.pick(&[5, 15, 40])) as u32,
             domains: 1 + random.index(DOMAINS.len()),
             mail_bytes_max: *random.pick(&[300, 3_000, 30_000, 60_000]),
             recipients_max: random.below(1..8),
+            dead_ends: rarely(200),
             null_senders: share(300),
             notifies: share(500),
             vanishes: share(200),
             nuisances: share(3) as u32,
+            shards_min: 1,
             shards_max: random.below(1..4),
             weather: Weather {
                 latency_micros: 10..latency_max,
@@ -138,6 +171,7 @@ impl Plan {
             low_disk: share(100),
             badness: Some(share(250)),
             outages: share(200),
+            moods: rarely(700),
             crashes: share(8) as u32,
             clock_steps: share(100),
             operations: share(400),
@@ -153,6 +187,13 @@ impl Plan {
                 retry_max_seconds: random.below(60..240),
                 expire_after_minutes: random.below(10..31),
                 shutdown_grace_seconds: random.below(0..20),
+                outbound_sessions_max: *lanes.pick(&[1, 3, 8, 2_000, 2_000]),
+                recipients_per_transaction_max: *lanes.pick(&[1, 2, 100]),
+                rate_per_minute: *lanes.pick(&[None, None, None, Some(60), Some(600)]),
+                delay_notice_minutes: *lanes.pick(&[None, None, Some(1), Some(5)]),
+                sources: lanes.below(0..3),
+                ways: [(); ROUTES.len()].map(|()| Way::draw(&names, by_mx)),
+                sets: [(); DOMAINS.len()].map(|()| Set::draw(&names)),
             },
         }
     }
@@ -194,17 +235,57 @@ impl Knobs {
         Arc::new(config.unwrap_or_else(|problems| panic!("{problems:#?}\n{text}")))
     }
 
+    /// The name of the lane that mail for `domain` takes, from each source.
+    pub fn lane_of(&self, domain: &str) -> String {
+        let (route, way) = self.way_of(domain);
+        let site = || {
+            let at = DOMAINS.iter().position(|known| *known == domain);
+            at.map_or_else(|| domain.to_owned(), |at| self.sets[at].site(domain))
+        };
+        match way {
+            Way::Hosts => format!("the hosts of {route}"),
+            Way::RoutedMx => format!("{} by {route}", site()),
+            Way::Mx => site(),
+        }
+    }
+
+    fn way_of(&self, domain: &str) -> (&'static str, Way) {
+        let mut routes = ROUTES.iter().zip(self.ways);
+        let found = routes.find(|((route, _), _)| zone::covers(route, domain));
+        found.map_or(("", Way::Mx), |((route, _), way)| (route, way))
+    }
+
+    fn routes_text(&self) -> String {
+        let route = |((domain, via), way): (&(&str, &[&str]), Way)| {
+            let via = match way {
+                Way::Hosts => format!("{via:?}"),
+                Way::RoutedMx => "\"mx\"".into(),
+                Way::Mx => return String::new(),
+            };
+            let connections = self.connections_max;
+            format!(
+                "[[route]]\ndomain = \"{domain}\"\nvia = {via}\n\
+                 connections_max = {connections}\n"
+            )
+        };
+        ROUTES.iter().zip(self.ways).map(route).collect()
+    }
+
     fn text(&self) -> String {
-        let routes: String = ROUTES
-            .iter()
-            .map(|(domain, via)| {
-                let connections = self.connections_max;
-                format!(
-                    "[[route]]\ndomain = \"{domain}\"\nvia = {via:?}\n\
-                     connections_max = {connections}\n"
-                )
+        let routes = self.routes_text();
+        let sources: String = (0..self.sources)
+            .map(|number| {
+                let address = zone::source(number);
+                format!("[[source]]\nname = \"out-{number}\"\naddress = [\"{address}\"]\n")
             })
             .collect();
+        let rate =
+            self.rate_per_minute.map_or(String::new(), |rate| format!("rate = \"{rate}/min\""));
+        let delay = self
+            .delay_notice_minutes
+            .map_or(String::new(), |minutes| format!("delay_notice_after = \"{minutes}m\""));
+        let Knobs { connections_max, outbound_sessions_max, .. } = self;
+        let recipients = self.recipients_per_transaction_max;
         let Knobs { ready_max, inflight_bytes_max, sessions_max, .. } = self;
         let Knobs { retry_first_seconds, retry_max_seconds, expire_after_minutes, .. } = self;
         let per_connection = self.messages_per_connection_max;
@@ -228,6 +309,9 @@ impl Knobs {
             name = "{ACCOUNT}"
             password_hash = "{PASSWORD_HASH}"
             {routes}
+            {sources}
+            [dns]
+            servers = {NAME_SERVERS:?}
             [limits]
             message_bytes_max = "64KiB"
             sessions_max = {sessions_max}
@@ -246,6 +330,11 @@ impl Knobs {
             connect_timeout = "10s"
             connection_idle = "2s"
             messages_per_connection_max = {per_connection}
+            recipients_per_transaction_max = {recipients}
+            connections_max = {connections_max}
+            outbound_sessions_max = {outbound_sessions_max}
+            {rate}
+            {delay}
             "#
         )
     }
@@ -253,7 +342,8 @@ impl Knobs {
 
 /// The addresses of all remote servers.
 pub fn servers() -> Vec<SocketAddr> {
-    let all = ROUTES.iter().flat_map(|(_, via)| via.iter());
+    let shared = SHARED.iter().map(|(_, address)| address);
+    let all = ROUTES.iter().flat_map(|(_, via)| via.iter()).chain(shared);
     let mut servers: Vec<SocketAddr> = all.map(|text| text.parse().expect("an address")).collect();
     servers.sort();
     servers.dedup();

@@ -168,10 +168,13 @@ impl Relay {
     pub fn check_memory(&self) {
         let config = &self.ground.config;
         let (mut inflight, mut ready, mut inbound) = (0, 0, 0);
+        let (mut asking, mut outbound) = (0, 0);
         for snapshot in self.snapshots() {
             inflight += snapshot.inflight_bytes;
             ready += snapshot.ready_entries;
             inbound += snapshot.inbound_sessions;
+            asking += snapshot.asking_entries;
+            outbound += snapshot.outbound_sessions;
         }
         // What is under way when the budget is reached may finish; buffers grow by doubling.
         let finishing = inbound * (2 * config.limits.message_bytes_max + 8 * 1024);
@@ -181,6 +184,11 @@ impl Relay {
         let pages = (self.shards.len() * PAGE_ENTRIES_MAX) as u64;
         let ready_max = u64::from(config.memory.ready_max) + pages;
         assert!(ready <= ready_max, "{ready} entries in memory, {ready_max} allowed");
+        // What waits for the DNS is in memory as well.
+        assert!(asking <= ready, "{asking} entries wait for the DNS, {ready} are in memory");
+        let outbound_max = u64::from(config.delivery.outbound_sessions_max);
+        let outbound_max = outbound_max.max(self.shards.len() as u64);
+        assert!(outbound <= outbound_max, "{outbound} connections, {outbound_max} allowed");
         let sessions_max = u64::from(config.limits.sessions_max);
         assert!(inbound <= sessions_max + 100, "{inbound} sessions, {sessions_max} allowed");
     }

@@ -11,6 +11,7 @@ use super::mail::identify;
 use super::manners::{Manners, Refusals};
 use super::network::{Network, SimStream};
 use super::random::Random;
+use super::traffic::{Call, Rules};
 use super::wire::{Gone, Wire};
 use baton::shard::world::Stream;
 use baton::time::Moment;
@@ -25,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 pub struct Server {
     pub address: SocketAddr,
+    rules: Rules,
     executor: Executor,
     random: Random,
     ledger: Rc<Ledger>,
@@ -36,13 +38,14 @@ pub struct Server {
 impl Server {
     pub fn new(
         address: SocketAddr,
+        rules: Rules,
         executor: Executor,
         random: Random,
         ledger: Rc<Ledger>,
         manners: Manners,
     ) -> Rc<Server> {
         let (manners, seen) = (RefCell::new(manners), RefCell::default());
-        Rc::new(Server { address, executor, random, ledger, manners, seen })
+        Rc::new(Server { address, rules, executor, random, ledger, manners, seen })
     }
 
     pub fn set_manners(&self, manners: Manners) {
@@ -75,6 +78,7 @@ enum After {
 struct Session {
     server: Rc<Server>,
     wire: Wire,
+    call: Rc<Call>,
     life: u32,
     manners: Manners,
     extended: bool,
@@ -84,16 +88,19 @@ struct Session {
     content: Vec<u8>,
     /// It has said something that is no reply: nothing that it says later binds the relay.
     garbled: bool,
+    /// In this transaction.
+    recipients_asked: usize,
 }
 
 impl Session {
     fn new(server: Rc<Server>, stream: SimStream, manners: Manners) -> Self {
-        let life = stream.opened_by();
+        let (life, call) = (stream.opened_by(), stream.call());
         assert_eq!(stream.local(), server.address);
         let wire = Wire::new(server.executor.clone(), stream, PATIENCE);
         Session {
             server,
             wire,
+            call,
             life,
             manners,
             extended: false,
@@ -102,6 +109,7 @@ impl Session {
             recipients: Vec::new(),
             content: Vec::new(),
             garbled: false,
+            recipients_asked: 0,
         }
     }
 
@@ -120,6 +128,10 @@ impl Session {
     }
 
     async fn greet(&mut self) -> Result<After, Gone> {
+        if self.server.rolls(self.manners.mute) {
+            self.server.executor.sleep(PATIENCE).await;
+            return Ok(After::Leave);
+        }
         match self.refusal(self.manners.greeting) {
             Some(500..) => self.wire.say("554 5.3.2 no mail here").await?,
             Some(_) => self.wire.say("421 4.3.2 not now").await?,
@@ -143,6 +155,16 @@ impl Session {
             }
             if verb == "STARTTLS" && self.start_tls(&line).await? {
                 return Ok(After::StartTls);
+            }
+            if !self.wire.unread().is_empty()
+                && verb != "BDAT"
+                && self.server.rolls(self.manners.discards_pipelined)
+            {
+                // It hears nothing more, and closes sooner or later.
+                self.obey(&verb, &line).await?;
+                let longest = *self.server.random.pick(&[10, 200_000]);
+                self.server.executor.sleep(self.server.random.millis(1..longest)).await;
+                return Err(Gone);
             }
             self.obey(&verb, &line).await?;
             if verb == "QUIT" {
@@ -185,6 +207,9 @@ impl Session {
             return Ok(false);
         }
         self.wire.say("220 2.0.0 go on").await?;
+        if self.server.rolls(self.manners.breaks_tls) {
+            return Err(Gone);
+        }
         if self.server.rolls(self.manners.slow) {
             // Longer than the relay waits for a handshake, or not.
             self.server.executor.sleep(self.server.random.millis(1..120_000)).await;
@@ -236,6 +261,8 @@ impl Session {
         if let Some(code) = self.refusal(self.manners.mail) {
             return self.answer(&format!("{code} {}.1.0 not this sender", code / 100)).await;
         }
+        self.call.began(path);
+        self.recipients_asked = 0;
         self.sender = Some(path.to_owned());
         self.answer("250 2.1.0 ok").await
     }
@@ -247,12 +274,19 @@ impl Session {
         if self.sender.is_none() {
             return self.answer("503 5.5.1 MAIL first").await;
         }
+        self.call.is_for(path);
+        self.recipients_asked += 1;
+        if self.recipients_asked > self.server.rules.recipients_per_transaction_max {
+            self.breach(format!("{} recipients at once", self.recipients_asked));
+        }
         let now = self.server.executor.now();
         let first = *self.server.seen.borrow_mut().entry(path.to_owned()).or_insert(now);
         if now.since(first) < self.manners.greylists_for {
             return self.answer("450 4.7.1 come back later").await;
         }
-        if let Some(code) = self.refusal(self.manners.rcpt) {
+        let at_home = path.ends_with("@home.test");
+        let but_home = if at_home { Refusals::default() } else { self.manners.rcpt_but_home };
+        if let Some(code) = self.refusal(self.manners.rcpt).or_else(|| self.refusal(but_home)) {
             return self.answer(&format!("{code} {}.1.1 not this one", code / 100)).await;
         }
         self.recipients.push(path.to_owned());
@@ -281,6 +315,10 @@ impl Session {
         if self.recipients.is_empty() {
             return self.answer("503 5.5.1 RCPT first").await;
         }
+        if self.server.rolls(self.manners.denies_chunking) {
+            self.forget();
+            return self.answer("500 5.5.1 what?").await;
+        }
         self.content.extend_from_slice(&chunk);
         match words.next() {
             None => self.answer("250 2.0.0 more").await,
@@ -304,11 +342,14 @@ impl Session {
         if self.server.rolls(self.manners.slow) {
             self.server.executor.sleep(self.server.random.millis(1..30_000)).await;
         }
-        self.wire.say("250 2.0.0 kept").await?;
+        self.speak("250 2.0.0 kept").await?;
         if !self.garbled {
             self.server.ledger.replied(place, self.wire.mark());
         }
-        Ok(())
+        match self.server.rolls(self.manners.leaves) {
+            true => Err(Gone),
+            false => Ok(()),
+        }
     }
 
     fn keep(&mut self) -> usize {
@@ -350,6 +391,33 @@ impl Session {
             // Nothing that could pass for a promise.
             let garbage = ["", "2", "999 what", "HTTP/1.1 400 Bad Request", "250-a\r\n550 b"];
             return self.wire.say(garbage[server.random.index(garbage.len())]).await;
+        }
+        self.speak(reply).await
+    }
+
+    /// Writes a reply, well or in one of the ways that were seen in the world.
+    async fn speak(&mut self, reply: &str) -> Result<(), Gone> {
+        let (server, replies) = (self.server.clone(), self.manners.replies);
+        let (code, words) = reply.split_at(3);
+        if server.rolls(replies.long) {
+            self.garbled = true;
+            return self.wire.say(&format!("{reply}{}", "x".repeat(100 << 10))).await;
+        }
+        if server.rolls(replies.endless) {
+            self.garbled = true;
+            let lines = format!("{code}-and\r\n").repeat(10_000);
+            return self.wire.say(&format!("{lines}{code} end")).await;
+        }
+        if server.rolls(replies.bare) {
+            return self.wire.write(format!("{}\n", reply.replace("\r\n", "\n")).as_bytes()).await;
+        }
+        if server.rolls(replies.dripping) {
+            self.wire.write(code.as_bytes()).await?;
+            for octet in words.bytes().chain(*b"\r\n") {
+                server.executor.sleep(server.random.millis(1..2_000)).await;
+                self.wire.write(&[octet]).await?;
+            }
+            return Ok(());
         }
         self.wire.say(reply).await
     }

@@ -9,6 +9,7 @@ use super::client::{Habits, Security, Sender};
 use super::clock::Clock;
 use super::committer::DiskFaults;
 use super::disk::{Crash, Disk};
+use super::dns::{Manner, NameServer};
 use super::executor::{Executor, OUTSIDE, Stepped};
 use super::journal::Journal;
 use super::ledger::Ledger;
@@ -22,6 +23,8 @@ use super::plan::{ACCOUNT, DOMAINS, LISTENERS, Plan, servers};
 use super::random::Random;
 use super::relay::{Ground, Machine, Relay};
 use super::remote::Server;
+use super::traffic::{self, Rules};
+use super::zone::{self, DEAD_ENDS, NAME_SERVERS};
 use baton::config::{Config, Host, Via};
 use baton::time::Moment;
 use std::cell::Cell;
@@ -45,6 +48,7 @@ pub struct Simulation {
     pub ground: Ground,
     pub ledger: Rc<Ledger>,
     pub servers: Vec<Rc<Server>>,
+    pub names: Vec<Rc<NameServer>>,
     random: Random,
     relay: Option<Relay>,
     lives: u32,
@@ -63,18 +67,27 @@ impl Simulation {
         let network = Network::new(executor.clone(), random.fork("network"), plan.weather.clone());
         let config: Arc<Config> = plan.knobs.config();
         let ledger = Rc::new(Ledger::default());
+        let recipients_per_transaction_max = plan.knobs.recipients_per_transaction_max as usize;
+        let rules = Rules { recipients_per_transaction_max };
         let servers: Vec<_> = servers()
             .into_iter()
             .map(|address| {
                 let own = random.fork(&format!("server {address}"));
                 let bad = plan.badness.map(|badness| Manners::draw(&own, badness));
                 let manners = bad.unwrap_or_else(Manners::good);
-                Server::new(address, executor.clone(), own, ledger.clone(), manners)
+                Server::new(address, rules, executor.clone(), own, ledger.clone(), manners)
             })
             .collect();
         for server in &servers {
             executor.spawn(OUTSIDE, server.clone().run(network.clone()));
         }
+        let names = NAME_SERVERS.map(|address| {
+            let own = random.fork(&format!("names {address}"));
+            let address = address.parse().expect("an address");
+            let server = NameServer::start(address, &executor, &network, own);
+            zone::publish(&server, &plan.knobs.sets);
+            server
+        });
         let ground = Ground {
             clock: Clock::new(executor.clone()),
             executor,
@@ -88,6 +101,7 @@ impl Simulation {
             ground,
             ledger,
             servers,
+            names: names.into(),
             random,
             relay: None,
             lives: 0,
@@ -132,7 +146,7 @@ impl Simulation {
 
     pub fn start(&mut self) {
         let random = self.random.fork(&format!("life {}", self.lives));
-        let shards = random.below(1..self.plan.shards_max + 1) as u16;
+        let shards = random.below(self.plan.shards_min..self.plan.shards_max + 1) as u16;
         let machine = Machine { shards, faults: self.plan.disk.clone() };
         self.relay = Some(Relay::start(&self.ground, self.lives, machine, &random));
         self.lives += 1;
@@ -205,7 +219,10 @@ impl Simulation {
             (!random.permille(self.plan.null_senders)).then(|| format!("user{serial}@home.test"));
         let count = random.below(1..self.plan.recipients_max + 1);
         let recipients = (0..count).map(|at| {
-            let domain = random.pick(&DOMAINS[..self.plan.domains]);
+            let mut domain = random.pick(&DOMAINS[..self.plan.domains]);
+            if random.permille(self.plan.dead_ends) {
+                domain = random.pick(&DEAD_ENDS);
+            }
             format!("r{serial}.{at}@{domain}")
         });
         let recipients = recipients.collect();
@@ -319,6 +336,16 @@ impl Simulation {
                 self.ground.network.set_reach(server.address, reach);
             }
         }
+        for server in &self.names {
+            // A mood lasts for a while.
+            if plan.moods > 0 && random.permille(300) {
+                let manner = match random.permille(plan.moods) {
+                    true => zone::bad_manner(random),
+                    false => Manner::Good,
+                };
+                server.set_manner(manner);
+            }
+        }
         if let Some(relay) = &self.relay {
             relay.committer().set_low_disk(random.permille(plan.low_disk));
         }
@@ -342,16 +369,22 @@ impl Simulation {
         self.plan.disk = DiskFaults::none();
         (self.plan.low_disk, self.plan.badness, self.plan.outages) = (0, None, 0);
         (self.plan.clock_steps, self.plan.weather) = (0, Weather::fine());
-        self.plan.operations = 0;
+        (self.plan.operations, self.plan.moods) = (0, 0);
         self.over.set(true);
+        self.calm_network();
+        self.names.iter().for_each(|server| server.set_manner(Manner::Good));
+        self.relay().committer().set_faults(DiskFaults::none());
+        self.relay().operate(&operations::release_all());
+        self.stir();
+    }
+
+    /// All servers can be reached, and are good.
+    pub fn calm_network(&self) {
         self.ground.network.set_weather(Weather::fine());
         for server in &self.servers {
             server.set_manners(Manners::good());
             self.ground.network.set_reach(server.address, Reach::Open);
         }
-        self.relay().committer().set_faults(DiskFaults::none());
-        self.relay().operate(&operations::release_all());
-        self.stir();
     }
 
     /// Everything leaves the queue and every connection ends.
@@ -369,8 +402,11 @@ impl Simulation {
             assert_eq!(snapshot.due_entries, 0, "the schedule and the disk disagree: {snapshot:?}");
             assert_eq!(snapshot.queues, 0, "{snapshot:?}");
             assert_eq!(snapshot.ready_entries, 0, "{snapshot:?}");
+            assert_eq!(snapshot.asking_entries, 0, "{snapshot:?}");
             assert_eq!(snapshot.inflight_bytes, 0, "memory is not given back: {snapshot:?}");
         }
+        let breaches = traffic::breaches(&self.ground.network.calls(), &self.plan, self.now());
+        breaches.into_iter().for_each(|words| self.ledger.breach(words));
         Oracle::new(&self.ground, &self.ledger).at_the_end(self.wall_clock);
     }
 }
