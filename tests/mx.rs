@@ -7,12 +7,13 @@
 
 use crate::notices::read_by_others;
 use crate::process::{
-    BATON, Dns, Folder, Relay, Settings, Sink, Talk, Visit, baton_load, eventually, succeed,
+    BATON, Child, Dns, Ear, Folder, Relay, Settings, Sink, Talk, Visit, baton_load, eventually,
+    succeed,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const ONE_SITE: [&str; 2] = ["--sites", "1"];
 /// Each message is a transaction of its own, to one of twenty domains.
@@ -336,6 +337,36 @@ returned-body b''
 ";
 
 // ---- the command line
+
+#[test]
+fn the_example_relays_what_it_says() {
+    let folder = Folder::new("example");
+    let sink = Sink::start(&folder, "sink", &[]);
+    let mut text = include_str!("../etc/baton.toml").to_owned();
+    for (address, free) in [
+        ("127.0.0.1:2525", "127.0.0.1:0"),
+        ("127.0.0.1:9525", "127.0.0.1:0"),
+        ("127.0.0.1:2600", &sink.address().to_string()),
+        ("\"var/baton\"", &format!("\"{}\"", folder.path("data").display())),
+    ] {
+        assert!(text.contains(address), "{address}");
+        text = text.replace(address, free);
+    }
+    text.push_str("[dns]\nservers = [\"127.0.0.1:1\"]\n");
+    let file = folder.write("baton.toml", text);
+    let mut command = Command::new(BATON);
+    command.args(["run", "--config"]).arg(file).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut relay = Child::start(&mut command, Ear::Errors);
+    let address = relay.line_after("listening ").expect("it serves").parse().expect("an address");
+    let mut talk = Talk::open(address);
+    talk.mail("ann@home.x.test", "joe@far.x.test", "as the example says");
+    // It has no route, and no name server that answers: it waits, and disturbs nobody.
+    talk.mail("ann@home.x.test", "joe@example.net", "by MX");
+    sink.await_to("joe@far.x.test");
+    relay.signal("-TERM");
+    assert!(relay.wait().success());
+    assert_eq!(sink.deliveries(), 1);
+}
 
 #[test]
 fn routes_by_mx_pass_the_check_and_are_explained() {

@@ -11,6 +11,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use socket2::{Domain, Socket, Type};
 use std::env;
 use std::fs;
 use std::future::poll_fn;
@@ -435,7 +436,8 @@ fn connect_reaches_binds_its_source_and_brings_errors() {
         accepted.read_exact(&mut heard).unwrap();
         assert_eq!(&heard, b"hello");
 
-        drop(listener);
+        let deaf = deaf("127.0.0.1:0");
+        let address = deaf.local_addr().unwrap().as_socket().unwrap();
         let refused = runtime::connect(address, None).await.expect_err("nobody listens");
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         let foreign: IpAddr = "192.0.2.1".parse().unwrap();
@@ -452,9 +454,19 @@ fn connect_speaks_ipv6() {
         let source: IpAddr = "::1".parse().unwrap();
         let tcp = runtime::connect(address, Some(source)).await.unwrap();
         assert_eq!(tcp.peer_addr().unwrap(), address);
-        drop(listener);
-        assert!(runtime::connect(address, None).await.is_err());
+        let deaf = deaf("[::1]:0");
+        let address = deaf.local_addr().unwrap().as_socket().unwrap();
+        let refused = runtime::connect(address, None).await.expect_err("nobody listens");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     });
+}
+
+/// Has a port and does not listen on it. A port that was given back might be somebody's by now.
+fn deaf(address: &str) -> Socket {
+    let address: SocketAddr = address.parse().unwrap();
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket
 }
 
 #[test]
