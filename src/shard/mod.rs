@@ -11,7 +11,8 @@
 //! | `way` | which lane an entry takes; asks the DNS where that is not known |
 //! | `lane` | the lanes there are; opens connections for what is ready |
 //! | `mesh` | hands entries to the shard that has their lane |
-//! | `attempt` | one outbound connection |
+//! | `attempt` | one outbound connection and the entries it carries |
+//! | `line` | its socket side: choice of the address, TLS, octets |
 //! | `resolve` | questions to the DNS |
 //! | `settle`, `tell` | what follows from an attempt: events, the commit; the notices in it |
 //! | `operate` | what a person does to entries that wait: retry, hold, release, drop |
@@ -22,6 +23,7 @@
 mod attempt;
 mod deadline;
 mod lane;
+mod line;
 pub mod mesh;
 pub mod operate;
 mod pager;
