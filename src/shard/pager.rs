@@ -16,6 +16,7 @@ use crate::limits::PAGE_ENTRIES_MAX;
 use crate::queue::change::DuePut;
 use crate::queue::key::{DueKey, QueueKey};
 use crate::queue::record::decode_due;
+use crate::time::Stamp;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -27,16 +28,27 @@ pub(super) const READ_AGAIN: Duration = Duration::from_secs(60);
 const REST: Duration = Duration::from_secs(1);
 
 pub(super) async fn page_for_ever<W: World>(shard: Shard<W>) {
+    let mut turn = Turn::Parked;
     loop {
         shard.nap().await;
         if shard.inner.stopping.get() {
             return;
         }
         shard.sweep_lanes();
-        while let Some((queue, after)) = shard.next_page() {
+        while let Some((queue, after)) = shard.next_page(&mut turn) {
             shard.page(queue, after).await;
         }
     }
+}
+
+/// Whose page is next, in turn: else a shard that is full, and reads an entry for each that leaves,
+/// would read nothing but one backlog.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// What waited for room.
+    Parked,
+    /// What has come due.
+    Due,
 }
 
 impl<W: World> Shard<W> {
@@ -62,17 +74,28 @@ impl<W: World> Shard<W> {
         self.inner.schedule.borrow().taken() >= self.inner.ready_max
     }
 
-    /// What waited for room goes before what has just come due: it is older.
-    fn next_page(&self) -> Option<(QueueKey, DueKey)> {
+    fn next_page(&self, turn: &mut Turn) -> Option<(QueueKey, DueKey)> {
         if self.is_full() || self.inner.stopping.get() {
             return None;
         }
+        let now = self.inner.world.stamp();
+        match std::mem::replace(turn, if *turn == Turn::Due { Turn::Parked } else { Turn::Due }) {
+            Turn::Parked => self.parked_page().or_else(|| self.due_page(now)),
+            Turn::Due => self.due_page(now).or_else(|| self.parked_page()),
+        }
+    }
+
+    fn due_page(&self, now: Stamp) -> Option<(QueueKey, DueKey)> {
+        self.inner.schedule.borrow_mut().due(now)
+    }
+
+    fn parked_page(&self) -> Option<(QueueKey, DueKey)> {
         while let Some(queue) = self.next_with_room() {
             if let Some(after) = self.inner.schedule.borrow_mut().unpark(queue) {
                 return Some((queue, after));
             }
         }
-        self.inner.schedule.borrow_mut().due(self.inner.world.stamp())
+        None
     }
 
     async fn page(&self, queue: QueueKey, after: DueKey) {
@@ -95,7 +118,9 @@ impl<W: World> Shard<W> {
             let schedule = self.inner.schedule.borrow();
             page.entries.into_iter().filter(|put| schedule.is_fresh(&put.key)).collect()
         };
-        self.inner.schedule.borrow_mut().paged(queue, &read, page.next);
+        // A queue that has more goes behind those that are due as well, however old it is.
+        let next = page.next.map(|next| next.max(self.inner.world.stamp()));
+        self.inner.schedule.borrow_mut().paged(queue, &read, next);
         let mut left = Vec::new();
         let mut full = None;
         for DuePut { key, record } in fresh {

@@ -137,6 +137,30 @@ fn a_flood_of_one_sender_does_not_delay_another() {
     }
 }
 
+/// The lane lives on one or two shards of four, whichever takes the flood and the one: those who
+/// hand mail over are no less fair. Where a shard's memory is full the one waits on disk for an
+/// entry of that shard to leave, and then for its turn: later, and still soon.
+#[test]
+fn a_flood_over_all_shards_does_not_delay_another() {
+    let roomy = [(1, 8_000, 590), (2, 8_000, 591), (1, 8_000, 592), (1, 8_000, 593)];
+    let full = [(1, 1_000, 590), (2, 1_000, 591), (1, 1_000, 592), (1, 1_000, 593)];
+    for (rows, patience) in [(roomy, PATIENCE), (full, 4 * PATIENCE)] {
+        for (connections_max, ready_max, seed) in rows {
+            let mut plan = flood_plan(connections_max);
+            (plan.shards_min, plan.shards_max) = (4, 4);
+            plan.knobs.ready_max = ready_max;
+            story(seed, plan, |sim| {
+                flooded(sim, |_| {});
+                let left = FLOOD as usize - sim.ground.journal.count(delivered);
+                assert!(left > FLOOD as usize / 4, "{left} of the flood are left");
+                let place = one_more(sim);
+                let before = deliveries_before_the_one(sim, place);
+                assert!(before <= patience, "{before} deliveries came before it");
+            });
+        }
+    }
+}
+
 #[test]
 fn a_flood_on_disk_does_not_delay_another_after_a_restart() {
     for (connections_max, seed) in [(1, 502), (2, 503)] {
