@@ -83,14 +83,12 @@ fn one_more(sim: &mut Simulation) -> usize {
 
 /// When the one is tried again, after its first attempt failed.
 fn due_of_the_one(sim: &Simulation) -> Option<Stamp> {
-    let entries = sim.ground.journal.entries();
-    let its = entries.iter().rev().find_map(|entry| match &entry.event {
+    sim.ground.journal.entries().iter().rev().find_map(|entry| match &entry.event {
         Event::RecipientDeferred { recipient, next, .. } if recipient.as_str() == THE_ONE => {
             Some(*next)
         }
         _ => None,
-    });
-    its
+    })
 }
 
 /// The place in the log from which on nothing but the others keeps it from being delivered;
