@@ -111,6 +111,11 @@ impl Lane {
         self.ready.len()
     }
 
+    /// Entries of `sender` that are ready.
+    pub fn ready_of(&self, sender: u64) -> usize {
+        self.ready.len_of(sender)
+    }
+
     pub fn sessions(&self) -> u32 {
         self.sessions
     }

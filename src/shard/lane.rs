@@ -197,6 +197,7 @@ impl<W: World> Shard<W> {
     }
 
     pub(super) fn arrive(&self, seat: &Rc<LaneSeat>, entry: Ready) {
+        let Some(entry) = self.hand_over_first(seat, entry) else { return };
         seat.lane.borrow_mut().push(entry);
         seat.arrival.raise();
         self.open_sessions(seat);

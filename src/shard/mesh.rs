@@ -10,8 +10,8 @@
 
 use super::Shard;
 use super::attempt::Booking;
-use super::lane::LaneSeat;
-use super::world::World;
+use super::lane::{LaneSeat, Work};
+use super::world::{Share, World};
 use crate::deliver::lane::Taken;
 use crate::deliver::ready::{Charge, Message, Origin, Ready};
 use crate::deliver::window::Failure;
@@ -24,6 +24,11 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+
+/// Entries of one sender that are handed over without waiting for an errand to be free, while there
+/// are no more than so many away in all.
+const FEW: usize = 4;
+const AWAY_MAX: usize = 512;
 
 /// What one shard tells another.
 #[derive(Debug)]
@@ -83,6 +88,29 @@ pub(super) async fn errand<W: World>(shard: Shard<W>, seat: Rc<LaneSeat>, to: u1
 }
 
 impl<W: World> Shard<W> {
+    /// Hands the entry over at once when its sender has but a few away, and gives it back otherwise.
+    /// All errands of the lane may be out for somebody's flood, which the other shard serves in
+    /// the order in which it came.
+    pub(super) fn hand_over_first(&self, seat: &Rc<LaneSeat>, entry: Ready) -> Option<Ready> {
+        let Work::HandOver { shard: to } = seat.work else { return Some(entry) };
+        let sender = entry.key.queue.sender;
+        let away = &self.inner.away.0;
+        let is_first = seat.lane.borrow().ready_of(sender) == 0
+            && away.borrow().len() < AWAY_MAX
+            && away.borrow().keys().filter(|key| key.queue.sender == sender).count() < FEW;
+        if !is_first || self.inner.stopping.get() {
+            return Some(entry);
+        }
+        let (shard, seat) = (self.clone(), Rc::clone(seat));
+        self.inner.world.spawn(Share::Delivery, async move {
+            match shard.hand_over(to, entry).await {
+                Some(outcome) => shard.settle_failure(&seat, None, Failure::Fresh, &outcome),
+                None => shard.has_room(&seat),
+            }
+        });
+        None
+    }
+
     /// Until the other shard has said what became of the entry; the failure of the lane there, if
     /// that was it.
     async fn hand_over(&self, to: u16, entry: Ready) -> Option<Box<Outcome>> {

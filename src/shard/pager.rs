@@ -120,7 +120,9 @@ impl<W: World> Shard<W> {
             let schedule = self.inner.schedule.borrow();
             page.entries.into_iter().filter(|put| schedule.is_fresh(&put.key)).collect()
         };
-        self.inner.schedule.borrow_mut().paged(queue, &read, page.next);
+        // A queue that has more goes behind those that are due as well, however old it is.
+        let next = page.next.map(|next| next.max(self.inner.world.stamp()));
+        self.inner.schedule.borrow_mut().paged(queue, &read, next);
         let mut left = Vec::new();
         let mut full = None;
         for DuePut { key, record } in fresh {

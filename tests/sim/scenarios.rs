@@ -13,8 +13,9 @@ use super::ledger::{Answer, Delivery};
 use super::manners::{Manners, Refusals};
 use super::network::{Reach, Weather};
 use super::oracle::{Oracle, WallClock};
-use super::plan::Plan;
+use super::plan::{Knobs, Plan};
 use super::run::Simulation;
+use super::zone::{Set, Way};
 use baton::event::Event;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -370,6 +371,66 @@ fn the_oracle_notices_a_delivery_by_a_later_life() {
             delivery.life += 2;
         });
     });
+}
+
+/// A day by MX, judged as if its limits had been others.
+fn limited(limit: impl FnOnce(&mut Knobs)) {
+    let mut plan = Plan { senders: 8, recipients_max: 12, shards_max: 1, ..Plan::smoke() };
+    (plan.knobs.ways, plan.knobs.sets) = ([Way::Mx; 5], [Set::Shared; 7]);
+    let mut sim = Simulation::new(11, plan);
+    sim.start();
+    let mut mails = sim.mails(40);
+    // Several at once, to one site.
+    for _ in 0..4 {
+        let some = mails.drain(..10).collect();
+        sim.add_sender(Habits::plain(), some);
+    }
+    sim.drain();
+    limit(&mut sim.plan.knobs);
+    sim.finish();
+}
+
+#[test]
+#[should_panic(expected = "connections at once to shared from 10.0.0.1")]
+fn the_oracle_notices_a_connection_too_many() {
+    limited(|knobs| knobs.connections_max = 1);
+}
+
+#[test]
+#[should_panic(expected = "connections at once in all, 1 allowed")]
+fn the_oracle_notices_a_connection_too_many_in_all() {
+    limited(|knobs| knobs.outbound_sessions_max = 1);
+}
+
+#[test]
+#[should_panic(expected = "messages over one connection")]
+fn the_oracle_notices_a_message_too_many() {
+    limited(|knobs| knobs.messages_per_connection_max = 1);
+}
+
+#[test]
+#[should_panic(expected = "from 10.0.0.1, who is no source")]
+fn the_oracle_notices_a_strange_source() {
+    limited(|knobs| knobs.sources = 1);
+}
+
+#[test]
+#[should_panic(expected = "messages to shared in")]
+fn the_oracle_notices_a_rate_that_is_exceeded() {
+    limited(|knobs| knobs.rate_per_minute = Some(10));
+}
+
+#[test]
+#[should_panic(expected = "2 notices (Failed)")]
+fn the_oracle_notices_a_second_notice() {
+    let mut plan = Plan::smoke();
+    plan.dead_ends = 1_000;
+    let mut sim = Simulation::new(12, plan);
+    sim.run();
+    sim.ledger.keep_again(0, |delivery: &mut Delivery| {
+        delivery.identity = super::mail::Identity::Notice("another".into());
+    });
+    Oracle::new(&sim.ground, &sim.ledger).at_the_end(WallClock::Steady);
 }
 
 #[test]

@@ -83,14 +83,12 @@ fn one_more(sim: &mut Simulation) -> usize {
 
 /// When the one is tried again, after its first attempt failed.
 fn due_of_the_one(sim: &Simulation) -> Option<Stamp> {
-    let entries = sim.ground.journal.entries();
-    let its = entries.iter().rev().find_map(|entry| match &entry.event {
+    sim.ground.journal.entries().iter().rev().find_map(|entry| match &entry.event {
         Event::RecipientDeferred { recipient, next, .. } if recipient.as_str() == THE_ONE => {
             Some(*next)
         }
         _ => None,
-    });
-    its
+    })
 }
 
 /// The place in the log from which on nothing but the others keeps it from being delivered;
@@ -134,6 +132,30 @@ fn a_flood_of_one_sender_does_not_delay_another() {
             let before = deliveries_before_the_one(sim, place);
             assert!(before <= PATIENCE, "{before} deliveries came before it");
         });
+    }
+}
+
+/// The lane lives on one or two shards of four, whichever takes the flood and the one: those who
+/// hand mail over are no less fair. Where a shard's memory is full the one waits on disk for an
+/// entry of that shard to leave, and then for its turn: later, and still soon.
+#[test]
+fn a_flood_over_all_shards_does_not_delay_another() {
+    let roomy = [(1, 8_000, 590), (2, 8_000, 591), (1, 8_000, 592), (1, 8_000, 593)];
+    let full = [(1, 1_000, 590), (2, 1_000, 591), (1, 1_000, 592), (1, 1_000, 593)];
+    for (rows, patience) in [(roomy, PATIENCE), (full, 4 * PATIENCE)] {
+        for (connections_max, ready_max, seed) in rows {
+            let mut plan = flood_plan(connections_max);
+            (plan.shards_min, plan.shards_max) = (4, 4);
+            plan.knobs.ready_max = ready_max;
+            story(seed, plan, |sim| {
+                flooded(sim, |_| {});
+                let left = FLOOD as usize - sim.ground.journal.count(delivered);
+                assert!(left > FLOOD as usize / 4, "{left} of the flood are left");
+                let place = one_more(sim);
+                let before = deliveries_before_the_one(sim, place);
+                assert!(before <= patience, "{before} deliveries came before it");
+            });
+        }
     }
 }
 

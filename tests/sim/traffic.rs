@@ -117,7 +117,10 @@ pub fn breaches(calls: &[Rc<Call>], plan: &Plan, now: Moment) -> Vec<String> {
         count => (0..count).map(zone::source).collect(),
     };
     let strange = calls.iter().filter(|call| call.is_mail() && !known.contains(&call.from));
-    found.extend(strange.map(|call| format!("a connection to {} from {}", call.to, call.from)));
+    found.extend(
+        strange
+            .map(|call| format!("connected to {} from {}, who is no source", call.to, call.from)),
+    );
     found
 }
 
