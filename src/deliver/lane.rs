@@ -103,6 +103,25 @@ impl Lane {
         }
     }
 
+    /// Goes by other limits from now on. Connections beyond a lower one end with their messages.
+    pub fn set_limits(&mut self, limits: Limits) {
+        if limits.rate != self.limits.rate {
+            self.pace = limits.rate.map(|rate| Pace::new(rate.messages, rate.per));
+        }
+        self.window.set_limit(limits.connections);
+        self.limits = limits;
+    }
+
+    /// A message went in one transaction more than it was counted for.
+    pub fn sent_another(&mut self) {
+        self.pace.iter_mut().for_each(Pace::owe);
+    }
+
+    /// Whether more connections are open than may be now.
+    pub fn has_too_many(&self) -> bool {
+        self.sessions > self.limits.connections
+    }
+
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -531,6 +550,18 @@ mod tests {
         let trouble = lane.failed(Failure::Fresh, now);
         assert!(trouble.given_up.is_none() && !trouble.stalled && lane.ready() == 9);
         assert!(lane.room(1, now, Memory::Ample) > 0, "the sessions that work take more");
+    }
+
+    #[test]
+    fn other_limits_hold_at_once() {
+        let (mut lane, now) = (lane(9), Moment::default());
+        (0..9).for_each(|id| lane.push(ready(1, id, 1)));
+        while open(&mut lane, now) {}
+        assert!(lane.sessions() == START && !lane.has_too_many());
+        lane.set_limits(Limits { connections: 2, ..*lane.limits() });
+        assert!(lane.has_too_many());
+        (2..START).for_each(|_| close(&mut lane));
+        assert!(!lane.has_too_many() && !open(&mut lane, now));
     }
 
     #[test]

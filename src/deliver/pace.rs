@@ -40,6 +40,11 @@ impl Pace {
         Ok(())
     }
 
+    /// One more was sent, whenever its place would have been: the next waits longer.
+    pub fn owe(&mut self) {
+        self.next = self.next.map(|next| next.after(self.spacing));
+    }
+
     /// The moment from which a place is free, when it is later than `now`.
     pub fn waits_until(&self, now: Moment) -> Option<Moment> {
         self.next.filter(|next| *next > now)
@@ -69,6 +74,15 @@ mod tests {
             let sent = sent(&mut pace, start, 10_000, look_every);
             assert!((975..=1_001).contains(&sent), "{sent} every {look_every} ms");
         }
+    }
+
+    #[test]
+    fn what_was_sent_beyond_its_place_is_waited_for() {
+        let start = Moment::default().after(Duration::from_secs(100));
+        let mut pace = Pace::new(1, Duration::from_secs(10));
+        assert_eq!(pace.take(start), Ok(()));
+        pace.owe();
+        assert_eq!(pace.take(start), Err(start.after(Duration::from_secs(20))));
     }
 
     #[test]

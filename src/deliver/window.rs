@@ -63,6 +63,11 @@ impl Window {
         }
     }
 
+    pub fn set_limit(&mut self, limit: u32) {
+        self.limit = limit.max(1);
+        self.size = self.size.min(self.limit * ONE);
+    }
+
     /// Connections that may be open now; none while the site rests.
     pub fn connections(&self, now: Moment) -> u32 {
         if now < self.rests_until { 0 } else { self.size / ONE }

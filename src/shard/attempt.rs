@@ -236,6 +236,9 @@ impl<W: World> Line<'_, W> {
         let at_once = seat.lane.borrow().limits().recipients_per_transaction;
         let mut outcomes = Vec::with_capacity(recipients.len());
         for some in recipients.chunks(at_once) {
+            if !outcomes.is_empty() {
+                seat.lane.borrow_mut().sent_another();
+            }
             match self.transact(message, some).await {
                 Some(found) => outcomes.extend(found),
                 None if outcomes.is_empty() => return None,
@@ -272,7 +275,8 @@ impl<W: World> Line<'_, W> {
         let inner = &self.shard.inner;
         let until = self.shard.after(self.shard.delivery().connection_idle);
         loop {
-            if inner.stopping.get() {
+            // A reload may have lowered the limit.
+            if inner.stopping.get() || booking.seat.lane.borrow().has_too_many() {
                 return None;
             }
             let look_again = match booking.take(self.shard) {

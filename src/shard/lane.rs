@@ -11,7 +11,7 @@
 use super::signal::Signal;
 use super::world::{Share, World};
 use super::{Counted, Shard, attempt, mesh};
-use crate::config::{Host, LaneLimits, Via};
+use crate::config::{Host, Via};
 use crate::deliver::lane::{Lane, Memory};
 use crate::deliver::mx::MailHosts;
 use crate::deliver::ready::{Origin, Ready};
@@ -149,10 +149,6 @@ impl<W: World> Shard<W> {
 
     fn new_seat(&self, key: LaneKey, hosts: Option<&Arc<MailHosts>>) -> LaneSeat {
         let config = self.config();
-        let names: Vec<&str> = hosts
-            .map(|found| found.hosts.iter().map(|host| &*host.name).collect())
-            .unwrap_or_default();
-        let whole = config.lane_limits(key.route, &names);
         let mut name = match key.route {
             Some(route) if key.site.is_empty() => config.routes[route].domain.to_string(),
             Some(_) | None => key.site.to_string(),
@@ -165,7 +161,7 @@ impl<W: World> Shard<W> {
             (None, Some(Via::Hosts(listed))) => Hosts::Listed(listed.clone()),
             (None, Some(Via::Mx) | None) => unreachable!("a lane by MX comes with its hosts"),
         };
-        let (limits, work) = self.part_of(&name, &key, &whole);
+        let (limits, work) = self.part_of(&name, &key, &hosts);
         // One lane's backlog leaves room for the others'.
         let ready_max = (self.inner.ready_max / 4).max(PAGE_ENTRIES_MAX);
         LaneSeat {
@@ -182,16 +178,33 @@ impl<W: World> Shard<W> {
         }
     }
 
-    fn part_of(&self, name: &str, key: &LaneKey, whole: &LaneLimits) -> (Limits, Work) {
+    /// What this shard has of the lane called `name`, by the configuration as it is now.
+    fn part_of(&self, name: &str, key: &LaneKey, hosts: &Hosts) -> (Limits, Work) {
+        let names: Vec<&str> = match hosts {
+            Hosts::Mail(found) => found.hosts.iter().map(|host| &*host.name).collect(),
+            Hosts::Listed(_) => Vec::new(),
+        };
+        let whole = self.inner.config.borrow().lane_limits(key.route, &names);
         let place = self.inner.place;
-        let (part, least) =
-            (share::part(name, whole, place.index, place.count), share::least(whole, place.count));
+        let part = share::part(name, &whole, place.index, place.count);
+        let least = share::least(&whole, place.count);
         match (part, key.owner) {
             (Part::Here(limits), _) => (limits, Work::Deliver),
             (Part::There { .. }, Owner::Me) => (least, Work::Deliver),
             (Part::There { shard }, Owner::ByRule) => {
                 let limits = Limits { connections: HANDED_OVER_MAX, rate: None, ..least };
                 (limits, Work::HandOver { shard })
+            }
+        }
+    }
+
+    /// Has every lane go by the limits of a new configuration. One that would have to move to another
+    /// shard, or from one, goes on as it is until it has been idle.
+    pub(super) fn limit_lanes_anew(&self) {
+        for seat in self.inner.roster.seats.borrow().values() {
+            let (limits, work) = self.part_of(&seat.name, &seat.key, &seat.hosts);
+            if work == seat.work {
+                seat.lane.borrow_mut().set_limits(limits);
             }
         }
     }

@@ -192,6 +192,7 @@ impl<W: World> Shard<W> {
         self.admission().set_limits(&config.limits);
         self.inner.resolver.reload(&config);
         self.inner.config.replace(config);
+        self.limit_lanes_anew();
     }
 
     /// Where mail goes, by DNS.
