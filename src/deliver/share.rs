@@ -7,7 +7,9 @@
 //!
 //! Every shard computes the same answer from the same name, so nobody has to be asked.
 
+use super::source::mixed;
 use crate::config::{LaneLimits, Rate};
+use crate::queue::key::name_hash;
 use std::time::Duration;
 
 /// A shard's part of a lane.
@@ -76,17 +78,9 @@ fn lengthened(per: Duration, parts: u32, messages: u32) -> Duration {
 /// The shards in the order in which they would own the lane (rendezvous hashing: Thaler and
 /// Ravishankar, 1998). With another number of shards most lanes stay where they are.
 fn ranking(name: &str, count: u16) -> Vec<u16> {
-    let weight = |shard: u16| {
-        let seed = 0xcbf2_9ce4_8422_2325 ^ u64::from(shard).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        name.bytes()
-            .fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
-    };
+    let name = name_hash(name);
     let mut shards: Vec<u16> = (0..count).collect();
-    shards.sort_by_key(|shard| {
-        let hash = weight(*shard);
-        // FNV leaves the high bits of short names alike.
-        std::cmp::Reverse((hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9))
-    });
+    shards.sort_by_key(|shard| mixed(name ^ mixed(u64::from(*shard))));
     shards
 }
 

@@ -11,6 +11,7 @@
 
 use crate::config::Source;
 use crate::message::MessageId;
+use crate::queue::key::name_hash;
 
 /// The source, as an index into `sources`, that carries group `group` of message `id`. `pool` has
 /// the indices to choose from.
@@ -21,7 +22,7 @@ pub fn choose(sources: &[Source], pool: &[usize], id: MessageId, group: u16) -> 
     let entry = mixed(id.as_u64() ^ mixed(u64::from(group)));
     let clock = |index: &usize| {
         let source = &sources[*index];
-        let hash = mixed(entry ^ fnv1a(source.name.as_bytes()));
+        let hash = mixed(entry ^ name_hash(&source.name));
         // 53 bits and a half: exact in an f64, and never 0 or 1.
         let uniform = ((hash >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
         -uniform.ln() / f64::from(source.weight)
@@ -32,19 +33,11 @@ pub fn choose(sources: &[Source], pool: &[usize], id: MessageId, group: u16) -> 
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): every bit of the input moves half of
 /// those of the output, which ids that count up need.
-fn mixed(word: u64) -> u64 {
+pub(super) fn mixed(word: u64) -> u64 {
     let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)
-}
-
-/// FNV-1a, 64 bits: the same in every version and on every machine, which std's hashers do not
-/// promise.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]
