@@ -11,11 +11,9 @@
 //! | [`fair`] | which sender is next |
 //! | [`window`] | how many connections the site bears, and when it is left alone |
 //! | [`pace`] | when the next message may go |
-//! | [`dead`] | which addresses are not worth a try now |
-//! | [`broken_tls`] | where encryption is not worth a try |
+//! | [`avoided`] | which addresses are not worth a try now, and where encryption is not |
 
-pub mod broken_tls;
-pub mod dead;
+pub mod avoided;
 pub mod fair;
 pub mod host;
 pub mod lane;

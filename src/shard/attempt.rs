@@ -273,7 +273,7 @@ impl<W: World> Line<'_, W> {
     /// connection meanwhile.
     async fn next_entry(&mut self, booking: &mut Booking<'_>) -> Option<Ready> {
         let inner = &self.shard.inner;
-        let until = self.shard.after(self.shard.delivery().connection_idle);
+        let until = self.shard.after(self.shard.config().delivery.connection_idle);
         loop {
             // A reload may have lowered the limit.
             if inner.stopping.get() || booking.seat.lane.borrow().has_too_many() {

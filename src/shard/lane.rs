@@ -119,20 +119,12 @@ pub(super) struct Roster {
     /// Raised for the session that has been idle longest.
     pub make_way: Signal,
     swept: Cell<Moment>,
-    parked_turn: Cell<bool>,
 }
 
 impl Roster {
     /// Whether a lane waits for a connection to be free.
     pub(super) fn has_line(&self) -> bool {
         !self.line.borrow().is_empty()
-    }
-
-    /// Whether it is the parked queues' turn to be paged: every second time.
-    pub(super) fn takes_turn(&self) -> bool {
-        let turn = !self.parked_turn.get();
-        self.parked_turn.replace(turn);
-        turn
     }
 }
 

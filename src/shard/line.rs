@@ -58,7 +58,7 @@ impl<'a, W: World> Line<'a, W> {
     /// The first address of the lane's hosts that greets us well; else the outcome of the last one
     /// tried. Addresses known to be dead are passed over, unless there is no other.
     pub(super) async fn open(shard: &'a Shard<W>, seat: &LaneSeat) -> Result<Self, Outcome> {
-        let tries_max = shard.delivery().mx_addresses_max;
+        let tries_max = shard.config().delivery.mx_addresses_max;
         let mut tries = 0;
         let (mut failure, mut dead) = (None, None);
         for (name, port) in seat.hosts.in_order(shard) {
@@ -71,7 +71,7 @@ impl<'a, W: World> Line<'a, W> {
             };
             for target in targets {
                 let now = shard.inner.world.moment();
-                if shard.inner.dead_hosts.borrow().is_dead(&target.remote, now) {
+                if shard.inner.dead_hosts.borrow().has(&target.remote, now) {
                     dead.get_or_insert(target);
                 } else if tries < tries_max {
                     tries += 1;
@@ -114,12 +114,12 @@ impl<'a, W: World> Line<'a, W> {
         security: Security,
     ) -> Result<Self, Outcome> {
         let (inner, remote) = (&shard.inner, target.remote);
-        let until = shard.after(shard.delivery().connect_timeout);
+        let until = shard.after(shard.config().delivery.connect_timeout);
         let connect = inner.world.connect(remote, target.source);
         let mut scope = Scope::Site;
         let words = match inner.deadlines.within(until, OnStop::Finish, connect).await {
             Ok(Ok(stream)) => {
-                inner.dead_hosts.borrow_mut().lives(&remote);
+                inner.dead_hosts.borrow_mut().forget(&remote);
                 let ehlo = &shard.config().sources[seat.key.source].ehlo;
                 let session = ClientSession::new(ehlo, security.policy);
                 let mut line = Line {
@@ -151,7 +151,7 @@ impl<'a, W: World> Line<'a, W> {
             Err(Elapsed) => format!("connecting to {remote}: no answer in time"),
         };
         if scope == Scope::Site {
-            inner.dead_hosts.borrow_mut().died(remote, inner.world.moment());
+            inner.dead_hosts.borrow_mut().add(remote, inner.world.moment());
         }
         Err(Outcome {
             verdict: Verdict::Transient,
@@ -339,7 +339,7 @@ impl<W: World> Shard<W> {
         let config = self.config();
         let route = seat.key.route.map(|route| &config.routes[route]);
         let now = self.inner.world.moment();
-        let broken = || self.inner.broken_tls.borrow().has(target.remote, now);
+        let broken = || self.inner.broken_tls.borrow().has(&target.remote, now);
         // Mail without a route: encrypts wherever possible and delivers everywhere.
         let tls = route.map_or(RouteTls::Opportunistic, |route| route.tls);
         let (policy, trust) = match tls {

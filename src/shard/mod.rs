@@ -38,9 +38,8 @@ mod wire;
 pub mod world;
 
 use crate::accept::Admission;
-use crate::config::{Config, Delivery, Retries};
-use crate::deliver::broken_tls::BrokenTls;
-use crate::deliver::dead::DeadHosts;
+use crate::config::{Config, Retries};
+use crate::deliver::avoided::Avoided;
 use crate::deliver::ready::Charge;
 use crate::filter::Bounds;
 use crate::limits::READ_BYTES_MAX;
@@ -115,8 +114,8 @@ struct Inner<W: World> {
     /// Lent to whoever reads, for the length of one poll (see `wire`).
     scratch: RefCell<Box<[u8]>>,
     stopping: Cell<bool>,
-    broken_tls: RefCell<BrokenTls>,
-    dead_hosts: RefCell<DeadHosts>,
+    broken_tls: RefCell<Avoided>,
+    dead_hosts: RefCell<Avoided>,
     inbound: Rc<Cell<u64>>,
     outbound: Rc<Cell<u64>>,
     /// Settlements that are not committed yet.
@@ -155,8 +154,8 @@ impl<W: World> Shard<W> {
             pager: Signal::default(),
             scratch: RefCell::new(vec![0; READ_BYTES_MAX].into()),
             stopping: Cell::new(false),
-            broken_tls: RefCell::default(),
-            dead_hosts: RefCell::default(),
+            broken_tls: RefCell::new(Avoided::with_broken_tls()),
+            dead_hosts: RefCell::new(Avoided::dead()),
             inbound: Rc::default(),
             outbound: Rc::default(),
             settling: Rc::default(),
@@ -234,10 +233,6 @@ impl<W: World> Shard<W> {
 
     fn bounds(&self) -> Bounds {
         Bounds { hops_max: self.inner.config.borrow().limits.hops_max as usize }
-    }
-
-    fn delivery(&self) -> Delivery {
-        self.inner.config.borrow().delivery.clone()
     }
 
     /// How mail to `domain` (lower case) is tried again.

@@ -17,6 +17,7 @@ use super::world::{LoadError, Share, World};
 use super::{Counted, Shard};
 use crate::deliver::ready::Ready;
 use crate::event::{Event, QueueAction};
+use crate::limits::PAGE_ENTRIES_MAX;
 use crate::message::{Envelope, MessageId};
 use crate::queue::change::{Change, DuePut};
 use crate::queue::commit::Commit;
@@ -30,8 +31,6 @@ use std::time::Duration;
 /// Entries and octets of one commit.
 const BATCH_ENTRIES_MAX: usize = 1_000;
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Entries read from one queue at a time.
-const PAGE_ENTRIES_MAX: usize = 256;
 /// Queues looked at in one step, most of which are somebody else's.
 const QUEUES_AT_ONCE: usize = 4_096;
 /// Operations that may wait for the one before; more are refused.

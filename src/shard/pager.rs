@@ -38,14 +38,26 @@ struct Next {
     limit: usize,
 }
 
+/// Whose page is looked for first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Parked,
+    Due,
+}
+
 pub(super) async fn page_for_ever<W: World>(shard: Shard<W>) {
+    let mut turn = Turn::Parked;
     loop {
         shard.nap().await;
         if shard.inner.stopping.get() {
             return;
         }
         shard.sweep_lanes();
-        while let Some(next) = shard.next_page() {
+        while let Some(next) = shard.next_page(turn) {
+            turn = match turn {
+                Turn::Parked => Turn::Due,
+                Turn::Due => Turn::Parked,
+            };
             shard.page(next).await;
             shard.sweep_lanes();
         }
@@ -77,17 +89,19 @@ impl<W: World> Shard<W> {
 
     /// What waited for room and what has come due take turns: a lane that always has room for one
     /// more of its million parked queues must not keep everybody else on disk.
-    fn next_page(&self) -> Option<Next> {
+    fn next_page(&self, turn: Turn) -> Option<Next> {
         if self.is_full() || self.inner.stopping.get() {
             return None;
         }
-        let parked_first = self.inner.roster.takes_turn();
-        let parked = parked_first.then(|| self.parked_page()).flatten();
-        let due = || {
-            let due = self.inner.schedule.borrow_mut().due(self.inner.world.stamp());
-            due.map(|(queue, after)| Next { queue, after, limit: PAGE_ENTRIES_MAX })
-        };
-        parked.or_else(due).or_else(|| self.parked_page())
+        match turn {
+            Turn::Parked => self.parked_page().or_else(|| self.due_page()),
+            Turn::Due => self.due_page().or_else(|| self.parked_page()),
+        }
+    }
+
+    fn due_page(&self) -> Option<Next> {
+        let due = self.inner.schedule.borrow_mut().due(self.inner.world.stamp());
+        due.map(|(queue, after)| Next { queue, after, limit: PAGE_ENTRIES_MAX })
     }
 
     fn parked_page(&self) -> Option<Next> {

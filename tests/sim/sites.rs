@@ -121,17 +121,20 @@ fn flood_plan(connections_max: u64) -> Plan {
     plan
 }
 
+/// One message comes while much of a flood is left, and no more than `patience` go before it.
+fn one_behind_a_flood(sim: &mut Simulation, patience: usize) {
+    flooded(sim, |_| {});
+    let left = FLOOD as usize - sim.ground.journal.count(delivered);
+    assert!(left > FLOOD as usize / 4, "{left} of the flood are left");
+    let place = one_more(sim);
+    let before = deliveries_before_the_one(sim, place);
+    assert!(before <= patience, "{before} deliveries came before it");
+}
+
 #[test]
 fn a_flood_of_one_sender_does_not_delay_another() {
     for (connections_max, seed) in [(1, 500), (2, 501)] {
-        story(seed, flood_plan(connections_max), |sim| {
-            flooded(sim, |_| {});
-            let left = FLOOD as usize - sim.ground.journal.count(delivered);
-            assert!(left > FLOOD as usize / 4, "{left} of the flood are left");
-            let place = one_more(sim);
-            let before = deliveries_before_the_one(sim, place);
-            assert!(before <= PATIENCE, "{before} deliveries came before it");
-        });
+        story(seed, flood_plan(connections_max), |sim| one_behind_a_flood(sim, PATIENCE));
     }
 }
 
@@ -147,14 +150,7 @@ fn a_flood_over_all_shards_does_not_delay_another() {
             let mut plan = flood_plan(connections_max);
             (plan.shards_min, plan.shards_max) = (4, 4);
             plan.knobs.ready_max = ready_max;
-            story(seed, plan, |sim| {
-                flooded(sim, |_| {});
-                let left = FLOOD as usize - sim.ground.journal.count(delivered);
-                assert!(left > FLOOD as usize / 4, "{left} of the flood are left");
-                let place = one_more(sim);
-                let before = deliveries_before_the_one(sim, place);
-                assert!(before <= patience, "{before} deliveries came before it");
-            });
+            story(seed, plan, |sim| one_behind_a_flood(sim, patience));
         }
     }
 }
