@@ -7,13 +7,44 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use crate::error::Error;
 use crate::ledger;
 
 /// Pairs named per kind of trouble in the printed answer.
 const EXAMPLES_MAX: usize = 10;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Ledger of `send`; may be given several times, as may the others
+    #[arg(long, value_name = "FILE", required = true)]
+    sent: Vec<PathBuf>,
+    /// Ledger of `sink`
+    #[arg(long, value_name = "FILE", required = true)]
+    delivered: Vec<PathBuf>,
+    /// What the relay still holds: serial, or serial TAB recipient
+    #[arg(long, value_name = "FILE")]
+    queued: Vec<PathBuf>,
+    /// What the relay gave back: serial, or serial TAB recipient
+    #[arg(long, value_name = "FILE")]
+    bounced: Vec<PathBuf>,
+    /// Also fail when more deliveries than this came again
+    #[arg(long, value_name = "N")]
+    duplicates_max: Option<u64>,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, Error> {
+    let mut books = Books::default();
+    args.sent.iter().try_for_each(|path| books.read_sent(path))?;
+    args.delivered.iter().try_for_each(|path| books.read_delivered(path))?;
+    args.queued.iter().try_for_each(|path| books.read_queued(path))?;
+    args.bounced.iter().try_for_each(|path| books.read_bounced(path))?;
+    let balance = books.balance();
+    print!("{balance}");
+    Ok(if balance.holds(args.duplicates_max) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
 
 /// All that is known of one message and recipient.
 #[derive(Clone, Copy, Default)]

@@ -10,7 +10,20 @@ use std::time::Instant;
 use crate::error::Error;
 use crate::process::{self, CpuUse};
 
-pub fn run(pid: u32, messages: Option<u64>, command: &[String]) -> Result<ExitCode, Error> {
+#[derive(clap::Args)]
+pub struct Args {
+    /// Process whose CPU time is measured
+    #[arg(long, value_name = "PID")]
+    pid: u32,
+    /// Messages the command will send: prints the time for each as well
+    #[arg(long, value_name = "N")]
+    messages: Option<u64>,
+    /// Command and arguments
+    #[arg(required = true, last = true)]
+    command: Vec<String>,
+}
+
+pub fn run(Args { pid, messages, command }: Args) -> Result<ExitCode, Error> {
     let (program, arguments) = command.split_first().expect("clap asks for a command");
     let failed = |source| Error::Command { program: program.clone(), source };
     let before = process::cpu(pid)?;

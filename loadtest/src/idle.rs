@@ -6,6 +6,7 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -22,17 +23,24 @@ const OTHER_FILES: u64 = 64;
 /// First and last host part of the source addresses in 127.0.0.0/24.
 const SOURCES: std::ops::RangeInclusive<u8> = 2..=250;
 
-/// What to hold.
-#[derive(Clone, Debug)]
-pub struct Idle {
-    pub to: Loopback,
-    pub sessions: usize,
-    pub hold: Duration,
-    pub pid: Option<u32>,
+#[derive(clap::Args)]
+pub struct Args {
+    /// The relay
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2525")]
+    to: Loopback,
+    /// Sessions to hold
+    #[arg(long, value_name = "N")]
+    sessions: usize,
+    /// How long to hold them
+    #[arg(long, value_name = "S", default_value_t = 5)]
+    seconds: u64,
+    /// Process whose memory is measured
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
 }
 
-/// Returns whether all sessions were established and stayed open.
-pub fn run(idle: &Idle) -> Result<bool, Error> {
+/// Fails unless all sessions were established and stayed open.
+pub fn run(idle: &Args) -> Result<ExitCode, Error> {
     let limit = kernel::raise_open_files(idle.sessions as u64 + OTHER_FILES);
     if limit < idle.sessions as u64 + OTHER_FILES {
         eprintln!("baton-load: only {limit} open files are allowed here");
@@ -56,13 +64,13 @@ pub fn run(idle: &Idle) -> Result<bool, Error> {
     if let Some(error) = &refused {
         println!("idle: stopped by: {error}");
     }
-    std::thread::sleep(idle.hold);
+    std::thread::sleep(Duration::from_secs(idle.seconds));
     let open = held.iter().filter(|stream| is_open(stream)).count();
-    println!("idle: still_open={open} after {} s", idle.hold.as_secs());
+    println!("idle: still_open={open} after {} s", idle.seconds);
     if let (Some(pid), Some(before)) = (idle.pid, before) {
         println!("{}", memory_line(&before, &process::memory(pid)?, open));
     }
-    Ok(open == idle.sessions)
+    Ok(if open == idle.sessions { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn memory_line(before: &Memory, after: &Memory, sessions: usize) -> String {

@@ -1,12 +1,13 @@
 //! The messages of a load run: making one, and recognising one that comes back.
 //!
-//! Each is a plausible small MIME text whose first header, `X-Baton-Load`, names it and carries the
-//! CRC-32 of its body (all bytes after the empty line), so that whoever receives it can tell
+//! Each is a plausible small MIME text whose first header, `X-Baton-Load`, names it, carries the
+//! CRC-32 of its body (all bytes after the empty line) and the time at which it was due, so that whoever receives it can tell
 //! whether it is whole without knowing what was sent. Relays may add headers; they may not touch
 //! the body. The first line of each body is unique, so a body under another message's header is
 //! found too. Never touches a socket or a file.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use memchr::memmem::Finder;
 
@@ -80,15 +81,15 @@ impl Maker {
         assert!(recipe.recipients > 0 && recipe.domains > 0 && recipe.senders > 0);
         let mut maker = Maker { recipe, texts: vec![Text::new(0, 2)], date };
         let mut sample = Mail::default();
-        maker.fill(999_999, Framing::Chunk, &mut sample);
+        maker.fill(999_999, Duration::ZERO, Framing::Chunk, &mut sample);
         let bytes = maker.recipe.size_bytes.saturating_sub(sample.content_bytes - 2).max(2);
         let texts = (TEXT_BYTES_MAX / bytes).clamp(1, TEXTS_MAX);
         maker.texts = (0..texts).map(|seed| Text::new(seed as u64, bytes)).collect();
         maker
     }
 
-    /// Makes message `number` in `mail`.
-    pub fn fill(&self, number: u64, framing: Framing, mail: &mut Mail) {
+    /// Makes message `number` in `mail`, due or begun at `start` (`kernel::monotonic`).
+    pub fn fill(&self, number: u64, start: Duration, framing: Framing, mail: &mut Mail) {
         let recipe = &self.recipe;
         let text = &self.texts[number as usize % self.texts.len()];
         let sender = number % recipe.senders as u64;
@@ -102,7 +103,7 @@ impl Maker {
         crc.update(&text.plain);
 
         mail.content.clear();
-        let head = Head { mail, crc: crc.finalize(), date: &self.date }.print();
+        let head = Head { mail, crc: crc.finalize(), start, date: &self.date }.print();
         mail.content.extend_from_slice(head.as_bytes());
         mail.content.extend_from_slice(opening.as_bytes());
         mail.content_bytes = mail.content.len() + text.plain.len();
@@ -131,6 +132,7 @@ impl Maker {
 struct Head<'a> {
     mail: &'a Mail,
     crc: u32,
+    start: Duration,
     date: &'a str,
 }
 
@@ -144,7 +146,7 @@ impl Head<'_> {
         };
         let mark = str::from_utf8(MARK).expect("the mark is ASCII");
         format!(
-            "{mark}{serial} crc={crc:08x}\r\n\
+            "{mark}{serial} crc={crc:08x} at={at}\r\n\
              Date: {date}\r\n\
              From: \"Sender of {serial}\" <{sender}>\r\n\
              To: {to}\r\n\
@@ -155,6 +157,8 @@ impl Head<'_> {
              Content-Transfer-Encoding: 7bit\r\n\
              \r\n",
             crc = self.crc,
+            // As wide for any time, so that messages of one size are of one size.
+            at = format_args!("{:016}", self.start.as_micros()),
             date = self.date,
             host = sender.rsplit('@').next().unwrap_or(sender),
         )
@@ -213,6 +217,8 @@ pub struct Recognised<'a> {
     pub identity: Identity<'a>,
     /// CRC-32 of the body that was received.
     pub body_crc: u32,
+    /// When it was due, on the sender's `kernel::monotonic`; absent when the header does not say.
+    pub start: Option<Duration>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -232,28 +238,34 @@ pub fn recognise(message: &[u8]) -> Recognised<'_> {
         None => (message, &[][..]),
     };
     let body_crc = crc32fast::hash(body);
-    let identity = match marked(head) {
-        Some((serial, Some(crc))) if crc == body_crc => Identity::Whole(serial),
-        Some((serial, _)) => Identity::Corrupt(serial),
-        None => Identity::Foreign,
+    let Some(mark) = marked(head) else {
+        return Recognised { identity: Identity::Foreign, body_crc, start: None };
     };
-    Recognised { identity, body_crc }
+    let identity = match mark.crc {
+        Some(crc) if crc == body_crc => Identity::Whole(mark.serial),
+        Some(_) | None => Identity::Corrupt(mark.serial),
+    };
+    Recognised { identity, body_crc, start: mark.start }
 }
 
-/// The serial of our header, and its CRC unless that is damaged.
-fn marked(head: &[u8]) -> Option<(&[u8], Option<u32>)> {
+/// What our header says, as far as it is not damaged.
+struct Mark<'a> {
+    serial: &'a [u8],
+    crc: Option<u32>,
+    start: Option<Duration>,
+}
+
+fn marked(head: &[u8]) -> Option<Mark<'_>> {
     let start =
         MARK_FINDER.find_iter(head).find(|at| *at == 0 || head[*at - 1] == b'\n')? + MARK.len();
     let value = &head[start..];
     let value = &value[..memchr::memchr(b'\r', value).unwrap_or(value.len())];
-    let mut parts = value.splitn(2, |byte| *byte == b' ');
+    let mut parts = value.split(|byte| *byte == b' ');
     let serial = parts.next()?;
-    let crc = parts
-        .next()
-        .and_then(|crc| crc.strip_prefix(b"crc="))
-        .and_then(|crc| str::from_utf8(crc).ok())
-        .and_then(|crc| u32::from_str_radix(crc, 16).ok());
-    Some((serial, crc))
+    let mut field = |name| str::from_utf8(parts.next()?).ok()?.strip_prefix(name);
+    let crc = field("crc=").and_then(|crc| u32::from_str_radix(crc, 16).ok());
+    let at = field("at=").and_then(|at| at.parse().ok());
+    Some(Mark { serial, crc, start: at.map(Duration::from_micros) })
 }
 
 #[cfg(test)]
@@ -274,7 +286,7 @@ mod tests {
 
     fn made(size_bytes: usize, number: u64) -> Mail {
         let mut mail = Mail::default();
-        maker(size_bytes, 1).fill(number, Framing::Chunk, &mut mail);
+        maker(size_bytes, 1).fill(number, Duration::from_micros(77), Framing::Chunk, &mut mail);
         mail
     }
 
@@ -282,7 +294,9 @@ mod tests {
     fn a_message_is_recognised_as_whole() {
         for size in [0, 600, 4096, 100_000] {
             let mail = made(size, 7);
-            assert_eq!(recognise(&mail.content).identity, Identity::Whole(b"t-7"));
+            let seen = recognise(&mail.content);
+            assert_eq!(seen.identity, Identity::Whole(b"t-7"));
+            assert_eq!(seen.start, Some(Duration::from_micros(77)));
             assert_eq!(mail.content.len(), mail.content_bytes);
         }
     }
@@ -341,7 +355,7 @@ mod tests {
     #[test]
     fn recipients_spread_over_domains_and_are_distinct() {
         let mut mail = Mail::default();
-        maker(1000, 4).fill(1, Framing::Dots, &mut mail);
+        maker(1000, 4).fill(1, Duration::ZERO, Framing::Dots, &mut mail);
         assert_eq!(
             mail.recipients,
             ["r4@d1.x.test", "r5@d2.x.test", "r6@d0.x.test", "r7@d1.x.test"]

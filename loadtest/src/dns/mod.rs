@@ -3,14 +3,16 @@
 //! | file | |
 //! |---|---|
 //! | `zone` | which names exist, with which records; pure |
+//! | `args` | the command line |
 //! | `answer` | packet in, packet out, the faults and the counts; pure |
 //!
 //! This file has the sockets, both on one port (RFC 7766 5), and the delay. One executor; datagrams
 //! are answered where they are read, so that an answer costs two system calls. Whatever a packet
 //! holds, the server goes on. Prints its counts at the end.
 
-pub mod answer;
-pub mod zone;
+mod answer;
+pub mod args;
+mod zone;
 
 use std::cell::{Cell, RefCell};
 use std::io;

@@ -5,6 +5,9 @@
 //! answers 250 for what is not in the ledger; a ledger or dump that cannot be written ends the
 //! sink.
 
+pub mod args;
+mod session;
+
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -17,18 +20,30 @@ use glommio::net::{TcpListener, TcpStream};
 use glommio::timer::sleep;
 use glommio::{LocalExecutorBuilder, Placement, spawn_local};
 
+use self::session::{Envelope, Greeting, Personality, Session, Step};
 use crate::bind::{self, Extent};
 use crate::error::Error;
+use crate::kernel;
+use crate::latency::Latencies;
 use crate::ledger::{Ledger, NO_SERIAL, Shape};
 use crate::loopback::Loopback;
 use crate::message::{Identity, recognise};
-use crate::session::{Envelope, Greeting, Personality, Session, Step};
+use crate::progress::{self, Line, Received, Tick};
 use crate::signals::EndRequest;
 
 /// One read of a session.
 const READ_BYTES: usize = 32 << 10;
 /// Before the next accept when the process has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// What is told of it on stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// A line to read at the end.
+    Summary,
+    /// JSON for a program, all the time (`progress.rs`).
+    Ticks,
+}
 
 /// What to serve.
 #[derive(Clone, Debug)]
@@ -37,6 +52,7 @@ pub struct Service {
     pub extent: Extent,
     pub personality: Personality,
     pub delay: Duration,
+    pub telling: Telling,
 }
 
 /// Serves until SIGTERM or SIGINT, then prints the summary.
@@ -63,13 +79,29 @@ pub fn run(
             open: Cell::new(0),
             dump: dump.map(RefCell::new),
             totals: Cell::new(Totals::default()),
+            latencies: RefCell::new(Latencies::new()),
         });
-        future::or(accept(listener, service, books.clone()), end.wait()).await;
+        let telling = service.telling;
+        let served = accept(listener, service, books.clone());
+        future::or(end.wait(), future::or(served, tell_progress(telling, &books))).await;
         // Between two waits of a task a message is either entered and counted or neither, so the
         // summary agrees with the ledger.
-        println!("{}", books.totals.get().line());
+        match telling {
+            Telling::Summary => println!("{}", books.totals.get().line()),
+            Telling::Ticks => progress::print(&Line::Received(books.summary())),
+        }
         Ok(())
     })
+}
+
+/// Prints ticks for ever, if anybody wants them.
+async fn tell_progress(telling: Telling, books: &Books) {
+    loop {
+        sleep(progress::PERIOD).await;
+        if telling == Telling::Ticks {
+            progress::print(&Line::Tick(books.tick()));
+        }
+    }
 }
 
 async fn accept(listener: TcpListener, service: Service, books: Rc<Books>) {
@@ -192,6 +224,8 @@ struct Books {
     open: Cell<u64>,
     dump: Option<RefCell<Dump>>,
     totals: Cell<Totals>,
+    /// End to end, of messages that say when they were due.
+    latencies: RefCell<Latencies>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -199,6 +233,7 @@ struct Totals {
     messages: u64,
     recipients: u64,
     corrupt: u64,
+    foreign: u64,
     bytes: u64,
     sessions: u64,
 }
@@ -222,13 +257,39 @@ impl Books {
             recipients += 1;
         }
         ledger.commit().unwrap_or_else(|error| give_up(&error));
+        if let Some(start) = seen.start {
+            let latency = kernel::monotonic().saturating_sub(start);
+            let mut latencies = self.latencies.borrow_mut();
+            (0..recipients).for_each(|_| latencies.record(latency));
+        }
         self.count(|totals| {
             totals.messages += 1;
             totals.recipients += recipients;
             totals.corrupt += u64::from(shape == Shape::Corrupt);
+            totals.foreign += u64::from(shape == Shape::Foreign);
             totals.bytes += content.len() as u64;
         });
         self.totals.get().messages
+    }
+
+    fn tick(&self) -> Tick {
+        let Totals { messages, recipients, .. } = self.totals.get();
+        Tick { at_ms: kernel::monotonic().as_millis() as u64, messages, recipients }
+    }
+
+    fn summary(&self) -> Received {
+        let Totals { messages, recipients, corrupt, foreign, bytes, sessions } = self.totals.get();
+        let latencies = self.latencies.borrow();
+        Received {
+            messages,
+            recipients,
+            corrupt,
+            foreign,
+            bytes,
+            sessions,
+            latency_ms: latencies.percentiles(),
+            latency_buckets: latencies.buckets(),
+        }
     }
 
     fn count(&self, add: impl FnOnce(&mut Totals)) {

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use memchr::memchr;
 use memchr::memmem::Finder;
 
-use crate::wire::push_line;
+use crate::send::wire::push_line;
 
 /// A longer command line ends the session (RFC 5321 4.5.3.1 asks for 512 plus extensions).
 const LINE_BYTES_MAX: usize = 8192;

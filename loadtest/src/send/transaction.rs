@@ -8,8 +8,8 @@
 use std::io;
 use std::time::Instant;
 
+use super::wire::{Client, Reply, push_line};
 use crate::message::{Framing, Mail};
-use crate::wire::{Client, Reply, push_line};
 
 /// Whether commands wait for each other's replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,11 @@
 //! one, with a serial of its own, is sent in its place. Every message that was begun ends in the
 //! ledger, also when the run is cut short.
 
+pub mod args;
+mod report;
+mod transaction;
+pub mod wire;
+
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::Ipv4Addr;
@@ -16,14 +21,16 @@ use futures_lite::future;
 use glommio::timer::sleep;
 use glommio::{LocalExecutorBuilder, Placement, Task, spawn_local};
 
+use self::report::Report;
+use self::transaction::{Ended, Pace, Transaction, is_success};
+use self::wire::Client;
 use crate::error::Error;
+use crate::kernel;
 use crate::ledger::{Fate, Ledger};
 use crate::loopback::Loopback;
 use crate::message::{Framing, Mail, Maker};
-use crate::report::{Report, Since};
+use crate::progress::{self, Line, Since, Tick};
 use crate::signals::EndRequest;
-use crate::transaction::{Ended, Pace, Transaction, is_success};
-use crate::wire::Client;
 
 /// Between attempts to connect again.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
@@ -39,6 +46,13 @@ const WATCH_PERIOD: Duration = Duration::from_millis(250);
 pub enum Reuse {
     Session,
     OneMessage,
+}
+
+/// What is printed while the run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    Nothing,
+    Ticks,
 }
 
 /// What to send how.
@@ -60,6 +74,7 @@ pub struct Load {
     pub reconnects_max: u32,
     /// The run ends when messages are under way and none is answered for so long.
     pub stall_max: Duration,
+    pub telling: Telling,
 }
 
 /// Addresses that `--from-addresses` may ask for: 127.0.1.1 to 127.0.255.250.
@@ -102,7 +117,8 @@ pub fn run(load: Load, maker: Maker, ledger: Ledger, report: Report) -> Result<R
                 sleep(END_PERIOD).await;
             }
         };
-        future::or(all, future::or(cut_short(&run, &mut end), stalled(&run))).await;
+        let watched = future::or(cut_short(&run, &mut end), stalled(&run));
+        future::or(all, future::or(watched, tell_progress(&run))).await;
         for session in sessions {
             // Drops what is still under way, which records it as unknown.
             session.cancel().await;
@@ -134,6 +150,16 @@ async fn stalled(run: &Run) {
     }
 }
 
+/// Prints ticks for ever, if anybody wants them.
+async fn tell_progress(run: &Run) {
+    loop {
+        sleep(progress::PERIOD).await;
+        if run.load.telling == Telling::Ticks {
+            progress::print(&Line::Tick(run.tick()));
+        }
+    }
+}
+
 /// What the sessions of a run share.
 struct Run {
     load: Load,
@@ -141,6 +167,7 @@ struct Run {
     ledger: RefCell<Ledger>,
     report: RefCell<Report>,
     start: Instant,
+    start_monotonic: Duration,
     /// Messages that sessions have taken on, but for those that ended unknown.
     claimed: Cell<u64>,
     /// Open-loop slots that were used, by whatever end.
@@ -163,6 +190,7 @@ impl Run {
             ledger: RefCell::new(ledger),
             report: RefCell::new(report),
             start,
+            start_monotonic: kernel::monotonic(),
             claimed: Cell::new(0),
             slots: Cell::new(0),
             next_number: Cell::new(1),
@@ -218,6 +246,20 @@ impl Run {
             }
         }
         None
+    }
+
+    /// A moment of the run on the clock that the sink has too.
+    fn monotonic_at(&self, moment: Instant) -> Duration {
+        self.start_monotonic + moment.saturating_duration_since(self.start)
+    }
+
+    fn tick(&self) -> Tick {
+        let report = self.report.borrow();
+        Tick {
+            at_ms: kernel::monotonic().as_millis() as u64,
+            messages: report.answered(),
+            recipients: report.recipients_accepted,
+        }
     }
 
     fn finish(&self) -> Report {
@@ -283,14 +325,15 @@ async fn one_message(
     let framing = if offers.chunking { run.load.framing } else { Framing::Dots };
     let pace = if offers.pipelining { run.load.pace } else { Pace::Lockstep };
     let number = run.next_number.replace(run.next_number.get() + 1);
-    run.maker.fill(number, framing, mail);
+    let start = due.map_or_else(kernel::monotonic, |due| run.monotonic_at(due));
+    run.maker.fill(number, start, framing, mail);
     let under_way = UnderWay::begin(run, mail);
     let ended = transaction.run(client, mail, framing, pace).await?;
     let now = Instant::now();
     run.last_answer.set(now);
     under_way.end(ended, transaction);
     if let Some(start) = due.or(ended.offered) {
-        run.report.borrow_mut().record_latency(now.saturating_duration_since(start));
+        run.report.borrow_mut().latencies.record(now.saturating_duration_since(start));
     }
     transaction.close(client, ended).await?;
     Ok(ended.code)

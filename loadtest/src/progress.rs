@@ -1,0 +1,93 @@
+//! What `send` and `sink` tell a program that started them (`--progress`): lines of JSON on stdout.
+//!
+//! A tick every `PERIOD` with totals since the start, and one summary at the end. Times are of the
+//! clock that all processes of a machine share, so that ticks of several can be laid side by side,
+//! and so that a message can carry the time it was due to whoever receives it.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::latency::{Bucket, Percentiles};
+
+/// Between two ticks.
+pub const PERIOD: Duration = Duration::from_millis(250);
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Line {
+    Tick(Tick),
+    Sent(Sent),
+    Received(Received),
+}
+
+/// Totals since the start of the process that prints it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tick {
+    /// `kernel::monotonic`, in milliseconds.
+    pub at_ms: u64,
+    /// Answered, by whatever final reply (`send`); taken with 250 (`sink`).
+    pub messages: u64,
+    /// Accepted (`send`), delivered (`sink`).
+    pub recipients: u64,
+}
+
+/// How a run of `send` ended. `sent` is the sum of the four kinds of end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sent {
+    pub run_id: String,
+    pub sent: u64,
+    pub accepted: u64,
+    pub deferred: u64,
+    pub rejected: u64,
+    /// The connection ended before the final reply.
+    pub unknown: u64,
+    pub recipients_accepted: u64,
+    pub connections: u64,
+    pub connections_lost: u64,
+    pub bytes: u64,
+    /// From the start to the last final reply.
+    pub seconds: f64,
+    pub messages_per_s: f64,
+    pub latency_from: Since,
+    pub latency_ms: Percentiles,
+    /// Only with `--progress`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latency_buckets: Vec<Bucket>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_refusal: Option<String>,
+}
+
+/// Where latencies of `send` start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Since {
+    FinalDot,
+    Due,
+}
+
+/// What a `sink` saw.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Received {
+    pub messages: u64,
+    pub recipients: u64,
+    pub corrupt: u64,
+    /// Messages that `send` did not make, such as notices.
+    pub foreign: u64,
+    pub bytes: u64,
+    pub sessions: u64,
+    /// From the moment that a message was due, or offered, to the moment that the sink had all of
+    /// it, for each of its recipients.
+    pub latency_ms: Percentiles,
+    pub latency_buckets: Vec<Bucket>,
+}
+
+/// Prints a line at once.
+pub fn print(line: &Line) {
+    let mut text = serde_json::to_string(line).expect("these types are JSON");
+    text.push('\n');
+    // A program that is gone does not read, which is no reason to stop.
+    let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+}
