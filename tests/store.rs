@@ -12,12 +12,13 @@ use baton::message::{
 };
 use baton::queue::change::{Change, DuePut};
 use baton::queue::commit::{Commit, CommitError, Committed};
-use baton::queue::key::{DueKey, HELD, QueueKey};
+use baton::queue::key::{DueKey, HELD, QueueKey, Slot};
 use baton::queue::record::{Due, Pending, encode_due, encode_envelope};
+use baton::queue::schedule::Schedule;
 use baton::shard::world::Page;
 use baton::store::{
     Batch, CommitObserver, Committer, CommitterThread, Completions, Done, Selection, Store,
-    StoreError, StoreOptions, Times,
+    StoreError, StoreOptions, Times, Totals,
 };
 use baton::time::Stamp;
 use futures_lite::future::{block_on, poll_fn};
@@ -227,6 +228,25 @@ fn keys(page: &Page) -> Vec<DueKey> {
     page.entries.iter().map(|put| put.key).collect()
 }
 
+/// What a scan to its end leads to.
+struct Recovered {
+    schedule: Schedule,
+    entries: u64,
+    domains: u64,
+    damaged: u64,
+}
+
+fn recover(store: &Store, owns: impl Fn(Slot) -> bool) -> Recovered {
+    let mut schedule = Schedule::recovering();
+    let mut scan = store.scan(owns);
+    while !schedule.knows_all() {
+        schedule.recovers(&scan.stretch().unwrap());
+    }
+    let Totals { entries, domains, damaged } = scan.totals();
+    assert_eq!(schedule.entries(), entries);
+    Recovered { schedule, entries, domains, damaged }
+}
+
 #[test]
 fn what_was_committed_is_there_after_a_stop_and_a_start() {
     let scratch = Scratch::new();
@@ -241,15 +261,15 @@ fn what_was_committed_is_there_after_a_stop_and_a_start() {
     relay.stop();
 
     let store = Store::open(&path, &options()).unwrap();
-    let all = store.recover(|_| true).unwrap();
+    let all = recover(&store, |_| true);
     assert_eq!((all.entries, all.domains, all.damaged), (3, 3, 0));
-    assert_eq!(all.newest, Some(one.max(two)));
+    assert_eq!(store.newest().unwrap(), Some(one.max(two)));
     assert_eq!(all.schedule.next_wake(), Some(stamp(10)));
-    // A shard recovers its own slots, and the newest id of all.
-    let third = store.recover(|slot| slot % 4 == 3).unwrap();
-    assert_eq!((third.entries, third.domains, third.newest), (2, 2, all.newest));
-    let none = store.recover(|slot| slot == 200).unwrap();
-    assert_eq!((none.entries, none.newest), (0, all.newest));
+    // A shard recovers its own slots.
+    let third = recover(&store, |slot| slot % 4 == 3);
+    assert_eq!((third.entries, third.domains), (2, 2));
+    let none = recover(&store, |slot| slot == 200);
+    assert_eq!(none.entries, 0);
 
     assert_eq!(store.load(one), Ok(Some((envelope(one, &["a.test"]), message()))));
     assert_eq!(store.load(id(0, 99)), Ok(None));
@@ -266,13 +286,13 @@ fn groups_are_counted_down_across_restarts() {
     for (group, domain) in (0..).zip(domains) {
         let relay = Relay::open(&path);
         assert!(relay.store.load(id(0, 1)).unwrap().is_some(), "before group {group}");
-        assert_eq!(relay.store.recover(|_| true).unwrap().entries, 3 - u64::from(group));
+        assert_eq!(recover(&relay.store, |_| true).entries, 3 - u64::from(group));
         relay.commit(vec![Change::Finish { key: due_key(id(0, 1), domain, 10, group), groups: 3 }]);
         relay.stop();
     }
     let store = Store::open(&path, &options()).unwrap();
     assert_eq!(store.load(id(0, 1)), Ok(None));
-    assert_eq!(store.recover(|_| true).unwrap().newest, None, "the count of groups is gone too");
+    assert_eq!(store.newest().unwrap(), None, "the count of groups is gone too");
 }
 
 #[test]
@@ -384,7 +404,7 @@ fn many_threads_commit_at_once_and_each_gets_its_own_answers() {
     let statistics = relay.committer.statistics();
     assert_eq!(statistics.commits, THREADS * EACH);
     assert!(statistics.wal_syncs < statistics.commits, "{statistics:?}");
-    assert_eq!(relay.store.recover(|_| true).unwrap().entries, 2 * THREADS * EACH);
+    assert_eq!(recover(&relay.store, |_| true).entries, 2 * THREADS * EACH);
     relay.stop();
 }
 
@@ -662,7 +682,7 @@ fn a_store_of_format_1_is_upgraded_when_it_is_opened() {
     let upgraded = relay.store.upgraded().unwrap();
     assert_eq!((upgraded.from, upgraded.entries, upgraded.damaged), (1, 2_600, 0));
     assert_eq!(everything(&relay.store), upgraded_entries(numbers));
-    let recovered = relay.store.recover(|_| true).unwrap();
+    let recovered = recover(&relay.store, |_| true);
     assert_eq!((recovered.entries, recovered.domains, recovered.damaged), (2_600, 6, 0));
     // The counts of groups go on where they were.
     let finish =
@@ -699,7 +719,7 @@ fn an_upgrade_that_was_cut_off_goes_on_and_keeps_what_it_cannot_read() {
     let upgraded = store.upgraded().unwrap();
     assert_eq!((upgraded.entries, upgraded.damaged), (20, 2), "what is new already is left alone");
     assert_eq!(everything(&store), upgraded_entries(0..30));
-    let recovered = store.recover(|_| true).unwrap();
+    let recovered = recover(&store, |_| true);
     assert_eq!((recovered.entries, recovered.damaged), (60, 2));
     drop(store);
     let db = rocksdb::DB::open_cf(&raw, &path, &families).unwrap();

@@ -22,4 +22,5 @@ pub mod commit;
 pub mod key;
 pub mod record;
 pub mod retry;
+mod roll;
 pub mod schedule;

@@ -1,29 +1,35 @@
 //! What waits, by domain and sender: the upper of the queue's two levels in memory.
 //!
 //! A queue holds what one sender has for one domain in one slot. It knows when it is next due and
-//! how much it holds; its entries stay on disk. So a backlog costs memory per queue (140 to
-//! 160 octets, `wake` and the allocator's part included), never per message. The lower level is the lanes' bounded ready
-//! lists (`deliver/lane.rs`); an entry that was paged in, or went there straight after it was
-//! accepted, is *taken* until it is settled, and a page skips what is taken.
+//! how much it holds; its entries stay on disk. So a backlog costs memory per queue (`roll.rs`), never
+//! per message. The lower level is the lanes' bounded ready lists (`deliver/lane.rs`); an entry that
+//! was paged in, or went there straight after it was accepted, is *taken* until it is settled, and a
+//! page skips what is taken.
 //!
-//! Queues stand in an ordered tree and not in a hash table: there may be millions, a table that
+//! Queues stand in ordered trees and not in a hash table: there may be millions, a table that
 //! doubles would hold both its sizes at once and the shard still while it moves, and who looks for
 //! the queues of one sender can walk a few at a time.
+//!
+//! After a start a schedule does not know what is on disk; recovery tells it, stretch by stretch in
+//! the order of the keys, while mail already flows. A queue behind the last stretch is left alone:
+//! what comes to wait in it meanwhile waits for its stretch as well.
 //!
 //! Pure: times come in, nothing is read or written here.
 
 use super::key::{DueKey, HELD, QueueKey};
+use super::roll::{Queue, Roll, State};
 use crate::message::MessageId;
 use crate::time::Stamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::ops::Bound;
 
 /// The queues of one shard.
 #[derive(Debug, Default)]
 pub struct Schedule {
-    queues: BTreeMap<QueueKey, Queue>,
-    /// (when, whom) for every queue that waits for a time.
-    wake: BTreeSet<(Stamp, QueueKey)>,
+    roll: Roll,
+    /// Where the next page of a queue starts: nothing before it waits. Skips what the last page held,
+    /// and the traces that finished entries leave in the store until it compacts. Only of queues
+    /// that had more that was due; the others are short, and read from their beginning.
+    cursors: HashMap<QueueKey, DueKey>,
     /// What is known of the queues that are being paged, and only while they are.
     paging: HashMap<QueueKey, Paging>,
     taken: HashSet<(MessageId, u16)>,
@@ -32,43 +38,36 @@ pub struct Schedule {
     /// The queue that a person's command is reading, and what was settled in it since it began.
     watched: Option<(QueueKey, HashSet<DueKey>)>,
     entries: u64,
+    known: Known,
+    /// What came to wait in queues that are not known yet, and when it is due.
+    early: BTreeMap<QueueKey, Stamp>,
 }
 
-/// Packed, because there may be millions: the cursor's queue is its key in the map, and the state's
-/// tag and the cursor's group share a word with the count.
-#[derive(Debug)]
-struct Queue {
-    /// Entries on disk, taken or not.
-    entries: u32,
-    cursor_group: u16,
-    phase: Phase,
-    /// Of the state, where it has a time.
-    when: Stamp,
-    cursor_due: Stamp,
-    cursor_id: MessageId,
+/// How far recovery has read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Known {
+    Nothing,
+    /// This queue and all before it.
+    UpTo(QueueKey),
+    #[default]
+    All,
 }
 
-const _: () = assert!(size_of::<(QueueKey, Queue)>() == 56, "there may be millions");
+/// A part of what recovery found on disk: all queues behind the part before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// In the order of their keys.
+    pub queues: Vec<Found>,
+    pub known: Known,
+}
 
-/// [`State`] without its time.
+/// A queue on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Quiet,
-    Waiting,
-    Paging,
-    Parked,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Everything is taken or held.
-    Quiet,
-    /// The first entry that is not taken is due then; earlier entries may exist and be taken.
-    Waiting(Stamp),
-    /// A page is being read.
-    Paging,
-    /// Due, but its lane is full: waits for [`Schedule::unpark`], and is looked at then at the latest.
-    Parked { until: Stamp },
+pub struct Found {
+    pub queue: QueueKey,
+    pub entries: u32,
+    /// When its first entry is due.
+    pub first: Stamp,
 }
 
 /// What happens to a queue while a page of it is read.
@@ -81,52 +80,45 @@ struct Paging {
     gone: BTreeSet<DueKey>,
 }
 
-impl Queue {
-    fn new(key: QueueKey) -> Self {
-        let mut queue = Queue {
-            entries: 0,
-            cursor_group: 0,
-            phase: Phase::Quiet,
-            when: Stamp::default(),
-            cursor_due: Stamp::default(),
-            cursor_id: MessageId::from_u64(0),
-        };
-        queue.set_cursor(DueKey::first(key, Stamp::default()));
-        queue
-    }
-
-    fn state(&self) -> State {
-        match self.phase {
-            Phase::Quiet => State::Quiet,
-            Phase::Waiting => State::Waiting(self.when),
-            Phase::Paging => State::Paging,
-            Phase::Parked => State::Parked { until: self.when },
-        }
-    }
-
-    fn set_state(&mut self, state: State) {
-        (self.phase, self.when) = match state {
-            State::Quiet => (Phase::Quiet, Stamp::default()),
-            State::Waiting(when) => (Phase::Waiting, when),
-            State::Paging => (Phase::Paging, Stamp::default()),
-            State::Parked { until } => (Phase::Parked, until),
-        };
-    }
-
-    /// Where the next page of `queue` starts: nothing before it waits. Skips the traces that
-    /// finished entries leave in the store until it compacts.
-    fn cursor(&self, queue: QueueKey) -> DueKey {
-        let Queue { cursor_due: due, cursor_id: id, cursor_group: group, .. } = *self;
-        DueKey { queue, due, id, group }
-    }
-
-    fn set_cursor(&mut self, cursor: DueKey) {
-        let DueKey { due, id, group, .. } = cursor;
-        (self.cursor_due, self.cursor_id, self.cursor_group) = (due, id, group);
-    }
+/// What is left of a queue behind a page of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    Nothing,
+    /// More that is due; the queue is due again then, behind those that are due as well.
+    More(Stamp),
+    /// The next entry is due then.
+    Later(Stamp),
 }
 
 impl Schedule {
+    /// One that knows nothing of what is on disk before it is told by [`Schedule::recovers`].
+    pub fn recovering() -> Schedule {
+        Schedule { known: Known::Nothing, ..Schedule::default() }
+    }
+
+    /// Whether recovery has read everything.
+    pub fn knows_all(&self) -> bool {
+        self.known == Known::All
+    }
+
+    /// Recovery has read on. What came since it began is no part of what it found.
+    pub fn recovers(&mut self, stretch: &Stretch) {
+        self.known = stretch.known;
+        for found in &stretch.queues {
+            self.adds(found.queue, found.entries);
+            self.wait(DueKey::first(found.queue, found.first));
+        }
+        while let Some((queue, due)) = self.early.first_key_value().map(|(&key, &due)| (key, due))
+            && self.knows(&queue)
+        {
+            self.early.remove(&queue);
+            // It may be gone, by somebody's command.
+            if self.has_queue(&queue) {
+                self.wait(DueKey::first(queue, due));
+            }
+        }
+    }
+
     /// Entries on disk, all queues.
     pub fn entries(&self) -> u64 {
         self.entries
@@ -134,17 +126,16 @@ impl Schedule {
 
     /// Queues with entries on disk.
     pub fn queues(&self) -> usize {
-        self.queues.len()
+        self.roll.len()
     }
 
     pub fn has_queue(&self, queue: &QueueKey) -> bool {
-        self.queues.contains_key(queue)
+        self.roll.get(queue).is_some()
     }
 
     /// The queues after `after` (exclusive) in the order of their keys, which is that of the store.
     pub fn queues_after(&self, after: Option<QueueKey>) -> impl Iterator<Item = QueueKey> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.queues.range((from, Bound::Unbounded)).map(|(queue, _)| *queue)
+        self.roll.after(after)
     }
 
     /// Entries in memory.
@@ -194,18 +185,16 @@ impl Schedule {
         self.watched.take().map_or_else(HashSet::new, |(_, settled)| settled)
     }
 
-    /// An entry is on disk and waits there: found by recovery, or accepted while its lane was full.
+    /// An entry is on disk and waits there: it was accepted while its lane was full.
     pub fn waits(&mut self, key: DueKey) {
-        self.entries += 1;
-        self.queue(key.queue).entries += 1;
+        self.adds(key.queue, 1);
         self.taken.remove(&(key.id, key.group));
         self.wait(key);
     }
 
     /// An entry is on disk and its lane holds it already.
     pub fn takes(&mut self, key: DueKey) {
-        self.entries += 1;
-        self.queue(key.queue).entries += 1;
+        self.adds(key.queue, 1);
         self.taken.insert((key.id, key.group));
     }
 
@@ -230,33 +219,39 @@ impl Schedule {
         }
     }
 
-    /// When [`Schedule::due`] will next have something; `None` while nothing waits for a time.
+    /// A time before which [`Schedule::due`] has nothing; `None` while nothing waits for a time.
     pub fn next_wake(&self) -> Option<Stamp> {
-        self.wake.first().map(|(when, _)| *when)
+        self.roll.next_wake()
     }
 
     /// A queue with entries due at `now`, and the key after which to page. The queue is being
     /// paged until [`Schedule::paged`] or [`Schedule::postpone`].
     pub fn due(&mut self, now: Stamp) -> Option<(QueueKey, DueKey)> {
-        let (when, key) = *self.wake.first()?;
-        if when > now {
-            return None;
-        }
+        let key = self.roll.due(now)?;
         Some((key, self.begin(key)))
     }
 
-    /// A page of `key` was read, all of which is `page`; what is still there is taken now. `next`
-    /// is when the entry after it is due.
-    pub fn paged(&mut self, key: QueueKey, page: &[DueKey], next: Option<Stamp>) {
-        let Some(queue) = self.queues.get_mut(&key) else { return };
+    /// A page of `key` was read, all of which is `page`; what is still there is taken now.
+    pub fn paged(&mut self, key: QueueKey, page: &[DueKey], rest: Rest) {
+        if !self.has_queue(&key) {
+            return;
+        }
         let paging = self.paging.remove(&key).expect("a page that somebody asked for");
         let there = page.iter().filter(|key| !paging.gone.contains(key));
         self.taken.extend(there.map(|key| (key.id, key.group)));
-        // Past what others hold as well, or a page of nothing else would be read for ever.
-        if let Some(last) = page.last() {
-            queue.set_cursor(*last);
+        match (rest, page.last()) {
+            // Past what others hold as well, or a page of nothing else would be read for ever.
+            (Rest::More(_), Some(last)) => drop(self.cursors.insert(key, *last)),
+            (Rest::More(_), None) => {}
+            (Rest::Later(_) | Rest::Nothing, _) => drop(self.cursors.remove(&key)),
         }
-        self.set_state(key, next.map_or(State::Quiet, State::Waiting));
+        self.set_state(
+            key,
+            match rest {
+                Rest::Nothing => State::Quiet,
+                Rest::More(when) | Rest::Later(when) => State::Waiting(when),
+            },
+        );
         if let Some(low) = paging.low {
             self.wait(low);
         }
@@ -273,8 +268,7 @@ impl Schedule {
     /// The lane of `key` is full: it is not asked again before [`Schedule::unpark`], or `until`, when
     /// something in it may have expired.
     pub fn park(&mut self, key: QueueKey, until: Stamp) {
-        let Some(queue) = self.queues.get(&key) else { return };
-        if let State::Waiting(_) = queue.state() {
+        if let Some(State::Waiting(_)) = self.state(&key) {
             self.set_state(key, State::Parked { until });
         }
     }
@@ -282,8 +276,7 @@ impl Schedule {
     /// The lane of `key` has room again: it is being paged from now on, as by [`Schedule::due`].
     /// `None` when it does not wait for its lane (any more).
     pub fn unpark(&mut self, key: QueueKey) -> Option<DueKey> {
-        let queue = self.queues.get(&key)?;
-        match queue.state() {
+        match self.state(&key)? {
             State::Parked { .. } => Some(self.begin(key)),
             State::Quiet | State::Waiting(_) | State::Paging => None,
         }
@@ -292,7 +285,12 @@ impl Schedule {
     fn begin(&mut self, key: QueueKey) -> DueKey {
         self.set_state(key, State::Paging);
         self.paging.insert(key, Paging::default());
-        self.queues[&key].cursor(key)
+        self.cursor(key)
+    }
+
+    fn cursor(&self, key: QueueKey) -> DueKey {
+        let cursor = self.cursors.get(&key).copied();
+        cursor.unwrap_or(DueKey::first(key, Stamp::default()))
     }
 
     fn release(&mut self, key: DueKey) {
@@ -300,16 +298,31 @@ impl Schedule {
         self.changing.remove(&(key.id, key.group));
     }
 
-    fn queue(&mut self, key: QueueKey) -> &mut Queue {
-        self.queues.entry(key).or_insert_with(|| Queue::new(key))
+    fn knows(&self, queue: &QueueKey) -> bool {
+        match self.known {
+            Known::Nothing => false,
+            Known::UpTo(last) => *queue <= last,
+            Known::All => true,
+        }
+    }
+
+    fn adds(&mut self, key: QueueKey, entries: u32) {
+        self.entries += u64::from(entries);
+        let mut queue = self.roll.get(&key).unwrap_or(Queue { entries: 0, state: State::Quiet });
+        queue.entries += entries;
+        self.roll.set(&key, queue);
     }
 
     fn wait(&mut self, key: DueKey) {
-        let queue = self.queue(key.queue);
-        if key <= queue.cursor(key.queue) {
-            queue.set_cursor(DueKey::first(key.queue, key.due));
+        if !self.knows(&key.queue) {
+            let early = self.early.entry(key.queue).or_insert(key.due);
+            *early = key.due.min(*early);
+            return;
         }
-        match queue.state() {
+        if let Some(cursor) = self.cursors.get_mut(&key.queue).filter(|cursor| key <= **cursor) {
+            *cursor = DueKey::first(key.queue, key.due);
+        }
+        match self.state(&key.queue).expect("a queue with this entry in it") {
             State::Paging => {
                 let paging = self.paging.get_mut(&key.queue).expect("it is being paged");
                 paging.low = Some(paging.low.map_or(key, |low| low.min(key)));
@@ -321,33 +334,32 @@ impl Schedule {
     }
 
     fn forget(&mut self, key: QueueKey) {
-        let queue = self.queues.get_mut(&key).expect("a taken entry's queue is known");
+        let mut queue = self.roll.get(&key).expect("a taken entry's queue is known");
         queue.entries -= 1;
         self.entries -= 1;
+        self.roll.set(&key, queue);
         // A queue that is being paged stays: who reads the page must learn that it is stale.
-        if queue.state() != State::Paging {
+        if queue.state != State::Paging {
             self.remove_empty(key);
         }
     }
 
     fn remove_empty(&mut self, key: QueueKey) {
-        if self.queues.get(&key).is_some_and(|queue| queue.entries == 0) {
-            self.set_state(key, State::Quiet);
-            self.queues.remove(&key);
+        if self.roll.get(&key).is_some_and(|queue| queue.entries == 0) {
+            self.roll.remove(&key);
+            self.cursors.remove(&key);
         }
     }
 
+    fn state(&self, key: &QueueKey) -> Option<State> {
+        self.roll.get(key).map(|queue| queue.state)
+    }
+
     fn set_state(&mut self, key: QueueKey, state: State) {
-        let Some(queue) = self.queues.get_mut(&key) else { return };
-        if let State::Waiting(when) | State::Parked { until: when } = queue.state() {
-            self.wake.remove(&(when, key));
-        }
+        let Some(queue) = self.roll.get(&key) else { return };
         // What is held waits for no time.
         let state = if state == State::Waiting(HELD) { State::Quiet } else { state };
-        queue.set_state(state);
-        if let State::Waiting(when) | State::Parked { until: when } = state {
-            self.wake.insert((when, key));
-        }
+        self.roll.set(&key, Queue { state, ..queue });
     }
 }
 
@@ -367,19 +379,20 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_that_is_due_first_is_paged_first() {
+    fn the_domain_that_is_due_first_is_paged_first() {
+        const C: QueueKey = QueueKey { slot: 0, domain: 2, sender: 2 };
         let mut schedule = Schedule::default();
         schedule.waits(key(A, 20, 1));
-        schedule.waits(key(B, 10, 2));
+        schedule.waits(key(C, 10, 2));
         schedule.waits(key(A, 30, 3));
         assert_eq!((schedule.entries(), schedule.queues()), (3, 2));
         assert_eq!(schedule.next_wake(), Some(at(10)));
         assert_eq!(schedule.due(at(9)), None);
-        assert_eq!(schedule.due(at(25)).unwrap().0, B);
+        assert_eq!(schedule.due(at(25)).unwrap().0, C);
         assert_eq!(schedule.due(at(25)).unwrap().0, A);
         assert_eq!(schedule.due(at(25)), None, "both are being paged");
-        schedule.paged(B, &[key(B, 10, 2)], None);
-        schedule.paged(A, &[key(A, 20, 1)], Some(at(30)));
+        schedule.paged(C, &[key(C, 10, 2)], Rest::Nothing);
+        schedule.paged(A, &[key(A, 20, 1)], Rest::Later(at(30)));
         assert_eq!((schedule.next_wake(), schedule.taken()), (Some(at(30)), 2));
     }
 
@@ -391,7 +404,7 @@ mod tests {
         schedule.settles(key(A, 5, 1), Some(key(A, 50, 1)));
         assert_eq!((schedule.next_wake(), schedule.taken()), (Some(at(50)), 0));
         schedule.due(at(50)).unwrap();
-        schedule.paged(A, &[key(A, 50, 1)], None);
+        schedule.paged(A, &[key(A, 50, 1)], Rest::Nothing);
         schedule.settles(key(A, 50, 1), None);
         assert_eq!((schedule.entries(), schedule.queues(), schedule.taken()), (0, 0, 0));
         assert_eq!(schedule.next_wake(), None);
@@ -403,7 +416,7 @@ mod tests {
         schedule.waits(key(A, 10, 1));
         schedule.due(at(100)).unwrap();
         schedule.waits(key(A, 9, 7));
-        schedule.paged(A, &[key(A, 10, 1)], None);
+        schedule.paged(A, &[key(A, 10, 1)], Rest::Nothing);
         let (queue, after) = schedule.due(at(100)).unwrap();
         assert_eq!(queue, A);
         assert!(after < key(A, 9, 7), "the cursor went back");
@@ -415,7 +428,7 @@ mod tests {
         schedule.waits(key(A, 10, 1));
         schedule.waits(key(A, 11, 2));
         assert!(schedule.due(at(100)).unwrap().1 < key(A, 10, 1));
-        schedule.paged(A, &[key(A, 10, 1)], Some(at(11)));
+        schedule.paged(A, &[key(A, 10, 1)], Rest::More(at(11)));
         assert_eq!(schedule.due(at(100)).unwrap().1, key(A, 10, 1));
     }
 
@@ -430,7 +443,7 @@ mod tests {
         schedule.settles(key(A, 9, 8), Some(key(A, 50, 8)));
         let read = [key(A, 9, 7), key(A, 9, 8), key(A, 10, 1), key(A, 50, 8)];
         assert_eq!(read.map(|key| schedule.is_fresh(&key)), [false, false, true, true]);
-        schedule.paged(A, &[key(A, 10, 1)], None);
+        schedule.paged(A, &[key(A, 10, 1)], Rest::Nothing);
         assert!(schedule.is_fresh(&key(A, 9, 7)), "the next page is read after it was settled");
     }
 
@@ -442,7 +455,7 @@ mod tests {
         schedule.waits(key(A, 9, 6));
         schedule.due(at(20)).unwrap();
         assert!(!schedule.is_fresh(&key(A, 9, 7)));
-        schedule.paged(A, &[key(A, 9, 6)], None);
+        schedule.paged(A, &[key(A, 9, 6)], Rest::Nothing);
         schedule.waits(key(A, 9, 7));
         let (_, after) = schedule.due(at(20)).unwrap();
         assert!(after < key(A, 9, 7) && schedule.is_fresh(&key(A, 9, 7)));
@@ -458,7 +471,7 @@ mod tests {
         schedule.due(at(20)).unwrap();
         schedule.settles(key(A, 9, 7), None);
         assert!(!schedule.is_fresh(&key(A, 9, 7)));
-        schedule.paged(A, &[], None);
+        schedule.paged(A, &[], Rest::Nothing);
         assert_eq!((schedule.entries(), schedule.queues(), schedule.next_wake()), (0, 0, None));
     }
 
@@ -471,7 +484,7 @@ mod tests {
         schedule.waits(key(A, 11, 2));
         assert_eq!(schedule.next_wake(), Some(at(500)));
         assert_eq!(schedule.due(at(500)).unwrap().0, A, "something may have expired");
-        schedule.paged(A, &[], Some(at(10)));
+        schedule.paged(A, &[], Rest::Later(at(10)));
         schedule.park(A, at(500));
         assert_eq!(schedule.unpark(B), None);
         assert!(schedule.unpark(A).unwrap() < key(A, 10, 1));
@@ -483,7 +496,7 @@ mod tests {
         let mut schedule = Schedule::default();
         schedule.waits(key(A, 10, 1));
         schedule.due(at(100)).unwrap();
-        schedule.paged(A, &[key(A, 10, 1)], None);
+        schedule.paged(A, &[key(A, 10, 1)], Rest::Nothing);
         schedule.returns(key(A, 10, 1));
         let (_, after) = schedule.due(at(100)).unwrap();
         assert!(after < key(A, 10, 1));
@@ -498,7 +511,7 @@ mod tests {
         schedule.waits(key(A, 10, 2));
         assert_eq!(schedule.next_wake(), Some(at(10)));
         schedule.due(at(10)).unwrap();
-        schedule.paged(A, &[key(A, 10, 2)], Some(HELD));
+        schedule.paged(A, &[key(A, 10, 2)], Rest::Later(HELD));
         assert_eq!((schedule.next_wake(), schedule.entries()), (None, 2));
         schedule.changes(held);
         assert!(!schedule.is_fresh(&held) && schedule.taken() == 1, "changing is not in memory");
@@ -529,7 +542,7 @@ mod tests {
         schedule.changes(key(A, 10, 1));
         schedule.due(at(20)).unwrap();
         assert!(!schedule.is_fresh(&key(A, 10, 1)));
-        schedule.paged(A, &[], None);
+        schedule.paged(A, &[], Rest::Nothing);
         schedule.returns(key(A, 10, 1));
         assert!(schedule.due(at(20)).is_some() && schedule.is_fresh(&key(A, 10, 1)));
     }
@@ -544,5 +557,43 @@ mod tests {
         assert_eq!(after(Some(A)), [B, c]);
         assert_eq!(after(Some(c)), []);
         assert!(schedule.has_queue(&c));
+    }
+
+    #[test]
+    fn what_recovery_has_not_read_yet_is_left_alone() {
+        let mut schedule = Schedule::recovering();
+        let c = QueueKey { slot: 0, domain: 2, sender: 1 };
+        // One that is taken at once, and one that finds its lane full.
+        schedule.takes(key(B, 5, 1));
+        schedule.waits(key(B, 6, 2));
+        schedule.waits(key(c, 7, 3));
+        assert_eq!((schedule.due(at(100)), schedule.entries()), (None, 3));
+        let found = |queue, entries, first| Found { queue, entries, first: at(first) };
+        let stretch = Stretch { queues: vec![found(A, 2, 50)], known: Known::UpTo(A) };
+        schedule.recovers(&stretch);
+        assert_eq!((schedule.due(at(49)), schedule.entries()), (None, 5));
+        assert_eq!(schedule.due(at(50)).unwrap().0, A);
+        assert_eq!(schedule.due(at(50)), None);
+        // What is tried again goes on waiting for the stretch.
+        schedule.settles(key(B, 5, 1), Some(key(B, 4, 1)));
+        assert!(!schedule.knows_all());
+        let stretch = Stretch { queues: vec![found(B, 7, 60)], known: Known::All };
+        schedule.recovers(&stretch);
+        assert!(schedule.knows_all());
+        assert_eq!((schedule.entries(), schedule.queues()), (12, 3));
+        let due = [(); 3].map(|()| schedule.due(at(50)).map(|(queue, _)| queue));
+        assert_eq!(due, [Some(B), Some(c), None]);
+    }
+
+    #[test]
+    fn what_ended_before_its_stretch_came_leaves_nothing() {
+        let mut schedule = Schedule::recovering();
+        schedule.waits(key(A, 5, 1));
+        schedule.takes(key(A, 6, 2));
+        schedule.changes(key(A, 5, 1));
+        schedule.settles(key(A, 5, 1), None);
+        schedule.settles(key(A, 6, 2), None);
+        schedule.recovers(&Stretch { queues: Vec::new(), known: Known::All });
+        assert_eq!((schedule.entries(), schedule.queues(), schedule.next_wake()), (0, 0, None));
     }
 }

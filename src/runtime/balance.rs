@@ -9,6 +9,7 @@
 
 use crate::config::Config;
 use crate::control::{Answers, QueueOperator};
+use crate::queue::schedule::Stretch;
 use crate::shard::mesh::Parcel;
 use crate::shard::operate::Operation;
 use atomic_waker::AtomicWaker;
@@ -35,6 +36,8 @@ pub enum Message {
     Reload { config: Arc<Config>, applied: Sender<Infallible> },
     /// Change the queue, and tell what came of it.
     Operate { operation: Operation, answers: Answers },
+    /// Recovery has read on. `taken` is dropped when the shard knows.
+    Recovered { stretch: Stretch, taken: Sender<Infallible> },
     /// Take no new work and end what there is.
     Stop,
 }

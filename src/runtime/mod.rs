@@ -30,6 +30,7 @@ mod observer;
 mod panics;
 mod passwords;
 mod queue_view;
+mod recovery;
 mod resolv_conf;
 mod ring;
 mod say;

@@ -1,7 +1,8 @@
 //! The process from start to stop.
 //!
-//! Start: look at the machine, bind the ports, open control, read the queue, start the committer
-//! and then the shards. A port or a right that is missing is found before the queue is read.
+//! Start: look at the machine, bind the ports, open control and the store, start the committer and
+//! then the shards. What waits on disk is read beside the mail (`recovery.rs`), because reading
+//! millions of keys takes seconds. A port or a right that is missing is found before the store opens.
 //! Reload, on SIGHUP: the log is reopened and the configuration read again; what of it can be used
 //! now goes to every shard, and a file with problems changes nothing.
 //! Stop, on a signal: the shards end their sessions and deliveries within `shutdown_grace`, then
@@ -20,6 +21,7 @@ use super::observer::Observer;
 use super::panics;
 use super::passwords::PasswordDesk;
 use super::queue_view::StoreView;
+use super::recovery::Recovery;
 use super::resolv_conf;
 use super::say::say;
 use super::signals::{self, Request};
@@ -32,17 +34,18 @@ use crate::control::{
     self, Control, ControlError, ControlOptions, LogTarget, Phase, QueueOperator,
 };
 use crate::event::{Event, Level};
+use crate::message::MessageId;
 use crate::shard::Place;
 use crate::shard::resolve::Names;
 use crate::store::{
-    self, Committer, CommitterThread, Recovered, Store, StoreError, StoreOptions, Upgraded,
+    self, Committer, CommitterThread, Store, StoreError, StoreOptions, Totals, Upgraded,
 };
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// What a shard may need beyond the grace to notice that it is over.
@@ -64,6 +67,8 @@ pub enum Notice {
     },
     /// The store takes nothing more.
     Poisoned,
+    /// What waits on disk cannot be read to its end.
+    Unread(StoreError),
     Stop(&'static str),
     /// Reopen the log and read the configuration again.
     Reload,
@@ -167,7 +172,10 @@ impl Parts {
 
     fn start(self, bound: Vec<Bound>, notices: Receiver<Notice>) -> Result<Relay, StartError> {
         let store = Store::open(&self.config.data_dir, &store_options(&self.config))?;
-        let recovered = self.recover(&store)?;
+        self.tell_repairs(&store);
+        let newest = store.newest()?;
+        let balance = Balance::new(self.plan.cores.len());
+        let recovery = self.recover(&store, &balance).map_err(StartError::Thread)?;
         store.count_messages().map_err(StartError::Thread)?;
         self.control.show_queue(Arc::new(StoreView::new(store.clone())));
         let observer = Observer::new(self.clock, &self.control, self.sender.clone());
@@ -182,13 +190,13 @@ impl Parts {
             doors: Arc::clone(&self.doors),
         };
         let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
-        let balance = Balance::new(self.plan.cores.len());
-        let threads = self.start_shards(&ground, &balance, bound, recovered)?;
+        let threads = self.start_shards(&ground, &balance, bound, newest)?;
         let (mut ready, mut reload) = (0, false);
         while ready < threads.len() {
             match notices.recv().expect("we hold a sender") {
                 Notice::Failed { shard, words } => return Err(StartError::Shard { shard, words }),
                 Notice::Poisoned => return Err(StartError::Poisoned),
+                Notice::Unread(error) => return Err(error.into()),
                 Notice::Stop(_) => return Err(StartError::Stopped),
                 Notice::Ready => ready += 1,
                 Notice::Reload => reload = true,
@@ -202,12 +210,12 @@ impl Parts {
         let operator: Arc<dyn QueueOperator> = Arc::<Balance>::clone(&balance);
         self.control.operate_queue(operator);
         self.greet(&addresses);
-        Ok(Relay { parts: self, committer: door, committer_thread, balance, threads, notices })
+        let parts = self;
+        Ok(Relay { parts, committer: door, committer_thread, balance, recovery, threads, notices })
     }
 
-    /// Every shard reads the entries of its own slots; all at once, because that is what a start
-    /// with a large queue waits for.
-    fn recover(&self, store: &Store) -> Result<Vec<Recovered>, StoreError> {
+    /// What opening the store had to do about its files.
+    fn tell_repairs(&self, store: &Store) {
         for words in store.gaps() {
             self.emit(Event::RecordDamaged { id: None, words: words.clone() });
             say(format_args!(
@@ -218,23 +226,22 @@ impl Parts {
         if let Some(&Upgraded { from, entries, damaged }) = store.upgraded() {
             self.emit(Event::StoreUpgraded { from, entries, damaged });
         }
-        let (began, shards) = (self.clock.moment(), self.plan.cores.len());
-        let recovered: Vec<Recovered> = thread::scope(|scope| {
-            let read = |shard| {
-                scope.spawn(move || store.recover(|slot| usize::from(slot) % shards == shard))
-            };
-            let readers: Vec<_> = (0..shards).map(read).collect();
-            let join = |reader: thread::ScopedJoinHandle<'_, _>| reader.join().expect("a scan");
-            readers.into_iter().map(join).collect::<Result<_, _>>()
-        })?;
-        self.emit(Event::QueueRecovered {
-            entries: recovered.iter().map(|one| one.entries).sum(),
-            domains: recovered.iter().map(|one| one.domains as u64).sum(),
-            damaged: recovered.iter().map(|one| one.damaged).sum::<u64>()
-                + store.gaps().len() as u64,
-            millis: self.clock.moment().since(began).as_millis() as u64,
-        });
-        Ok(recovered)
+    }
+
+    fn recover(&self, store: &Store, balance: &Arc<Balance>) -> io::Result<Recovery> {
+        let (clock, began, events) = (self.clock, self.clock.moment(), self.control.events());
+        let (gaps, sender) = (store.gaps().len() as u64, self.sender.clone());
+        let tell = move |read| match read {
+            Ok(Totals { entries, domains, damaged }) => {
+                let millis = clock.moment().since(began).as_millis() as u64;
+                let damaged = damaged + gaps;
+                let event = Event::QueueRecovered { entries, domains, damaged, millis };
+                events.send(clock.stamp(), None, event);
+            }
+            // Nobody hears it only when the process is ending anyway.
+            Err(error) => drop(sender.send(Notice::Unread(error))),
+        };
+        Recovery::start(store, balance, self.plan.cores.len(), tell)
     }
 
     fn start_shards(
@@ -242,7 +249,7 @@ impl Parts {
         ground: &Ground,
         balance: &Arc<Balance>,
         mut bound: Vec<Bound>,
-        recovered: Vec<Recovered>,
+        newest: Option<MessageId>,
     ) -> Result<Vec<JoinHandle<()>>, StartError> {
         let admission = Arc::new(Mutex::new(Admission::new(&self.config.limits)));
         let dns = &self.config.dns;
@@ -251,9 +258,9 @@ impl Parts {
             false => dns.servers.clone(),
         };
         let names = Names::new(servers, dns.cache_bytes_max);
-        let count = recovered.len() as u16;
-        let mut threads = Vec::with_capacity(recovered.len());
-        for (index, found) in (0..count).zip(recovered) {
+        let count = self.plan.cores.len() as u16;
+        let mut threads = Vec::with_capacity(usize::from(count));
+        for index in 0..count {
             let sockets = bound.iter_mut().map(|one| one.sockets.pop().expect("one per shard"));
             let shard = ShardThread {
                 place: Place { index, count },
@@ -262,8 +269,7 @@ impl Parts {
                 ground: ground.clone(),
                 admission: Arc::clone(&admission),
                 names: names.clone(),
-                schedule: found.schedule,
-                newest: found.newest,
+                newest,
                 sockets: sockets.collect(),
                 balance: Arc::clone(balance),
                 gauges: self.control.gauges(index),
@@ -297,15 +303,17 @@ struct Relay {
     committer: Committer,
     committer_thread: CommitterThread,
     balance: Arc<Balance>,
+    recovery: Recovery,
     threads: Vec<JoinHandle<()>>,
     notices: Receiver<Notice>,
 }
 
 /// Why the relay stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Ending {
     Asked,
     Poisoned,
+    Unread(StoreError),
 }
 
 impl Relay {
@@ -321,6 +329,7 @@ impl Relay {
                     return Ending::Asked;
                 }
                 Notice::Poisoned => return Ending::Poisoned,
+                Notice::Unread(error) => return Ending::Unread(error),
                 Notice::Ready | Notice::Failed { .. } | Notice::Ended { .. } => {}
             }
         }
@@ -381,8 +390,9 @@ impl Relay {
             // A panic in a shard's thread ends the process before this can see it.
             drop(thread.join());
         }
+        self.recovery.stop();
         let committed = self.committer_thread.stop();
-        if ending == Ending::Asked && committed.is_ok() {
+        if matches!(ending, Ending::Asked) && committed.is_ok() {
             self.parts.emit(Event::ServerStopped { queued });
         }
         let logged = self.parts.control.stop();
@@ -391,6 +401,7 @@ impl Relay {
         match ending {
             Ending::Asked => Ok(()),
             Ending::Poisoned => Err(StartError::Poisoned),
+            Ending::Unread(error) => Err(error.into()),
         }
     }
 
@@ -407,7 +418,13 @@ impl Relay {
                 }
                 // Nothing begins any more that another configuration could be for.
                 Ok(Notice::Reload) => self.parts.control.reopen_log(),
-                Ok(Notice::Ready | Notice::Failed { .. } | Notice::Poisoned | Notice::Stop(_)) => {}
+                Ok(
+                    Notice::Ready
+                    | Notice::Failed { .. }
+                    | Notice::Poisoned
+                    | Notice::Unread(_)
+                    | Notice::Stop(_),
+                ) => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     return Err(StartError::Stuck);
                 }

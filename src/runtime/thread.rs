@@ -55,7 +55,6 @@ pub struct ShardThread {
     pub ground: Ground,
     pub admission: Arc<Mutex<Admission>>,
     pub names: Names,
-    pub schedule: Schedule,
     pub newest: Option<MessageId>,
     /// By listener.
     pub sockets: Vec<Socket>,
@@ -108,7 +107,7 @@ impl ShardThread {
         let (committer, store) = (ground.committer.clone(), ground.store.clone());
         let world = RuntimeWorld::new(ground, place.index, Arc::clone(&balance));
         let grace = config.shutdown_grace;
-        let (schedule, newest) = (self.schedule, self.newest);
+        let (schedule, newest) = (Schedule::recovering(), self.newest);
         let shard = Shard::new(world.clone(), config, place, admission, names, schedule, newest);
         shard.start();
         let mut accepting = Vec::with_capacity(self.sockets.len());
@@ -204,6 +203,10 @@ impl Open {
             }
             Message::Operate { operation, answers } => {
                 self.shard.operate(operation, move |counts| answers.tell(counts));
+            }
+            Message::Recovered { stretch, taken } => {
+                self.shard.recover(&stretch);
+                drop(taken);
             }
             Message::Stop => return Heard::Stop,
         }

@@ -44,7 +44,7 @@ use crate::deliver::ready::Charge;
 use crate::filter::Bounds;
 use crate::limits::READ_BYTES_MAX;
 use crate::message::{MessageId, MessageIds};
-use crate::queue::schedule::Schedule;
+use crate::queue::schedule::{Schedule, Stretch};
 use deadline::Deadlines;
 use lane::Roster;
 use mesh::Away;
@@ -111,6 +111,8 @@ struct Inner<W: World> {
     operations: Operations,
     /// Raised when the pager may have something to do.
     pager: Signal,
+    /// Raised when recovery has read everything, and at the stop.
+    recovered: Signal,
     /// Lent to whoever reads, for the length of one poll (see `wire`).
     scratch: RefCell<Box<[u8]>>,
     stopping: Cell<bool>,
@@ -127,7 +129,8 @@ struct Inner<W: World> {
 }
 
 impl<W: World> Shard<W> {
-    /// `schedule` and `newest` are what recovery found of this shard's slots.
+    /// `newest` is the newest id on disk. Of what waits there the shard knows what `schedule` does; one that is
+    /// recovering is told the rest by [`Shard::recover`].
     pub fn new(
         world: W,
         config: Arc<Config>,
@@ -152,6 +155,7 @@ impl<W: World> Shard<W> {
             no_site: "".into(),
             operations: Operations::default(),
             pager: Signal::default(),
+            recovered: Signal::default(),
             scratch: RefCell::new(vec![0; READ_BYTES_MAX].into()),
             stopping: Cell::new(false),
             broken_tls: RefCell::new(Avoided::with_broken_tls()),
@@ -183,6 +187,15 @@ impl<W: World> Shard<W> {
         self.inner.world.spawn(Share::Ingest, serve::session(self.clone(), stream, listener));
     }
 
+    /// Recovery has read on in this shard's slots.
+    pub fn recover(&self, stretch: &Stretch) {
+        self.inner.schedule.borrow_mut().recovers(stretch);
+        self.inner.pager.raise();
+        if self.inner.schedule.borrow().knows_all() {
+            self.inner.recovered.raise();
+        }
+    }
+
     /// Goes by `config` in what begins from now on: connections, logins, messages, attempts. An
     /// inbound session keeps the limits that it began with. `config` is one that
     /// [`Config::reloaded`] made.
@@ -204,6 +217,7 @@ impl<W: World> Shard<W> {
     pub fn stop(&self) {
         self.inner.stopping.set(true);
         self.inner.deadlines.stop();
+        self.inner.recovered.raise();
     }
 
     /// Whether nothing is under way in either direction.

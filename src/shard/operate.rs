@@ -152,6 +152,10 @@ impl<W: World> Shard<W> {
 async fn work_off<W: World>(shard: Shard<W>) {
     let _counted = Counted::new(&shard.inner.settling);
     let _at_work = AtWork(&shard.inner.operations.at_work);
+    // A queue that recovery has not read has entries that nobody has counted.
+    while !shard.inner.schedule.borrow().knows_all() && !shard.inner.stopping.get() {
+        shard.inner.recovered.wait().await;
+    }
     loop {
         let next = shard.inner.operations.waiting.borrow_mut().pop_front();
         let Some((operation, tell)) = next else { return };

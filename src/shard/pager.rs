@@ -17,6 +17,7 @@ use crate::message::{Cause, Outcome, Scope, Stage, StatusCode, Verdict};
 use crate::queue::change::DuePut;
 use crate::queue::key::{DueKey, QueueKey};
 use crate::queue::record::decode_due;
+use crate::queue::schedule::Rest;
 use crate::time::Stamp;
 use std::rc::Rc;
 use std::time::Duration;
@@ -134,9 +135,14 @@ impl<W: World> Shard<W> {
             let schedule = self.inner.schedule.borrow();
             page.entries.into_iter().filter(|put| schedule.is_fresh(&put.key)).collect()
         };
-        // A queue that has more goes behind those that are due as well, however old it is.
-        let next = page.next.map(|next| next.max(self.inner.world.stamp()));
-        self.inner.schedule.borrow_mut().paged(queue, &read, next);
+        let now = self.inner.world.stamp();
+        let rest = match page.next {
+            None => Rest::Nothing,
+            // It goes behind those that are due as well, however old it is.
+            Some(next) if next <= now => Rest::More(now),
+            Some(next) => Rest::Later(next),
+        };
+        self.inner.schedule.borrow_mut().paged(queue, &read, rest);
         let mut left = Vec::new();
         let mut full = None;
         for DuePut { key, record } in fresh {

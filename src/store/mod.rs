@@ -36,6 +36,6 @@ pub use error::{Doing, StoreError};
 pub use open::{Store, StoreFigures, prepare};
 pub use options::StoreOptions;
 pub use read::{ListedDue, ListedEnvelope};
-pub use recover::Recovered;
+pub use recover::{Scan, Totals};
 pub use select::{Selection, Times};
 pub use upgrade::Upgraded;

@@ -1,71 +1,108 @@
 //! The scan at start: what waits, by domain and sender, and nothing more.
 //!
-//! Reads the keys of `due` once, in order, and feeds them to a `Schedule`; envelopes and bodies
-//! stay where they are, so time goes with the number of entries and memory with that of queues, not with
-//! the mail. A shard scans its own slots only, so shards recover side by side. A key that is not one is
-//! counted and left alone: it cannot be delivered, and deleting it would destroy the evidence.
+//! Reads the keys of `due` once, in order, and tells what it finds in stretches, while mail already
+//! flows: the first deliveries do not wait for the last key. It sees the store as it was when the
+//! scan was made, whatever is written since. Envelopes and bodies stay where they are, so time goes
+//! with the number of entries, and memory with that of queues. A shard's scan reads its own slots
+//! only. A key that is not one is counted and left alone: it cannot be delivered, and deleting it
+//! would destroy the evidence.
 
 use super::error::{Doing, StoreError};
 use super::open::Store;
 use crate::message::MessageId;
 use crate::queue::change::Family;
-use crate::queue::key::{DueKey, ID_KEY_LEN, Slot};
-use crate::queue::schedule::Schedule;
-use rocksdb::ReadOptions;
+use crate::queue::key::{DueKey, ID_KEY_LEN, QueueKey, Slot};
+use crate::queue::schedule::{Found, Known, Stretch};
+use rocksdb::{DBRawIterator, ReadOptions};
 use std::io;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 /// Blocks are read in order and once.
 const READAHEAD_BYTES: usize = 1024 * 1024;
+/// Queues of a stretch: what a shard takes in at once, in about a millisecond.
+const STRETCH_QUEUES_MAX: usize = 1024;
 
-/// What a shard begins with.
-#[derive(Debug)]
-pub struct Recovered {
-    pub schedule: Schedule,
-    /// The newest id in the store, of all slots, so that no id is given twice.
-    pub newest: Option<MessageId>,
+/// What a scan found so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
     pub entries: u64,
     /// Counted once for each slot.
-    pub domains: usize,
+    pub domains: u64,
     /// Keys of `due` that are not keys.
     pub damaged: u64,
 }
 
+/// A scan of the slots that `owns` names. What is not a key counts for the owner of the slot that
+/// its first octet would name.
+pub struct Scan<'a, O> {
+    due: DBRawIterator<'a>,
+    owns: O,
+    totals: Totals,
+    /// Read in part.
+    open: Option<Found>,
+}
+
+impl<O: Fn(Slot) -> bool> Scan<'_, O> {
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// The next stretch. The last one says that all is known.
+    pub fn stretch(&mut self) -> Result<Stretch, StoreError> {
+        let mut queues = Vec::with_capacity(STRETCH_QUEUES_MAX);
+        while let Some(key) = self.next_key() {
+            match &mut self.open {
+                Some(found) if found.queue == key.queue => found.entries += 1,
+                open => {
+                    let domain = |queue: QueueKey| (queue.slot, queue.domain);
+                    let known = open.is_some_and(|last| domain(last.queue) == domain(key.queue));
+                    self.totals.domains += u64::from(!known);
+                    let done = open.replace(Found { queue: key.queue, entries: 1, first: key.due });
+                    queues.extend(done);
+                    if queues.len() == STRETCH_QUEUES_MAX {
+                        let known = Known::UpTo(queues[STRETCH_QUEUES_MAX - 1].queue);
+                        return Ok(Stretch { queues, known });
+                    }
+                }
+            }
+        }
+        self.due.status().map_err(|error| StoreError::engine(Doing::Scan, error))?;
+        queues.extend(self.open.take());
+        Ok(Stretch { queues, known: Known::All })
+    }
+
+    /// The next key that is ours and one.
+    fn next_key(&mut self) -> Option<DueKey> {
+        while let Some(key) = self.due.key() {
+            let slot = key.first().copied().unwrap_or(0);
+            if !(self.owns)(slot) {
+                let next = (slot..=Slot::MAX).find(|&later| (self.owns)(later))?;
+                self.due.seek([next]);
+                continue;
+            }
+            let key = DueKey::decode(key);
+            self.due.next();
+            match key {
+                Some(key) => {
+                    self.totals.entries += 1;
+                    return Some(key);
+                }
+                None => self.totals.damaged += 1,
+            }
+        }
+        None
+    }
+}
+
 impl Store {
-    /// Scans the entries of the slots that `owns` names. What is not a key counts for the owner of
-    /// the slot that its first octet would name.
-    pub fn recover(&self, owns: impl Fn(Slot) -> bool) -> Result<Recovered, StoreError> {
-        let mut schedule = Schedule::default();
-        let (mut damaged, mut domains, mut last) = (0, 0, None);
+    /// A scan of what is there now.
+    pub fn scan<O: Fn(Slot) -> bool>(&self, owns: O) -> Scan<'_, O> {
         let mut options = scan_options();
         options.set_readahead_size(READAHEAD_BYTES);
         let mut due = self.db().raw_iterator_cf_opt(self.family(Family::Due), options);
         due.seek_to_first();
-        while let Some(key) = due.key() {
-            let slot = key.first().copied().unwrap_or(0);
-            if !owns(slot) {
-                match (slot..=Slot::MAX).find(|&later| owns(later)) {
-                    Some(next) => due.seek([next]),
-                    None => break,
-                }
-                continue;
-            }
-            match DueKey::decode(key) {
-                Some(key) => {
-                    // In the order of the keys, so a domain's queues stand together.
-                    let domain = Some((key.queue.slot, key.queue.domain));
-                    domains += usize::from(domain != last);
-                    last = domain;
-                    schedule.waits(key);
-                }
-                None => damaged += 1,
-            }
-            due.next();
-        }
-        due.status().map_err(|error| StoreError::engine(Doing::Scan, error))?;
-        let entries = schedule.entries();
-        Ok(Recovered { schedule, newest: self.newest()?, entries, domains, damaged })
+        Scan { due, owns, totals: Totals::default(), open: None }
     }
 
     /// Begins to count the messages in the queue, beside everything else: the number is for people
@@ -94,7 +131,8 @@ impl Store {
         Ok(thread)
     }
 
-    fn newest(&self) -> Result<Option<MessageId>, StoreError> {
+    /// The newest id in the store, so that none is given twice.
+    pub fn newest(&self) -> Result<Option<MessageId>, StoreError> {
         let options = scan_options();
         let mut envelopes = self.db().raw_iterator_cf_opt(self.family(Family::Envelope), options);
         envelopes.seek_to_last();

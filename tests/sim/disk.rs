@@ -12,7 +12,7 @@ use baton::queue::change::{DuePut, Family, Translator, Write};
 use baton::queue::commit::Commit;
 use baton::queue::key::{DueKey, ID_KEY_LEN, QueueKey, Slot, id_key};
 use baton::queue::record::{BadRecord, Due, decode_due, decode_envelope};
-use baton::queue::schedule::Schedule;
+use baton::queue::schedule::{Found, Known, Stretch};
 use baton::shard::world::{LoadError, Page};
 use baton::time::Stamp;
 use std::cell::{Cell, RefCell};
@@ -46,9 +46,10 @@ pub enum Crash {
     PowerLost,
 }
 
-/// What a shard begins with.
+/// What a shard finds on disk.
 pub struct Recovered {
-    pub schedule: Schedule,
+    /// As the scan tells it, in parts of any size.
+    pub stretches: Vec<Stretch>,
     pub newest: Option<MessageId>,
 }
 
@@ -154,22 +155,32 @@ impl Disk {
     }
 
     /// The scan at start, for the slots that `owns` names.
-    pub fn recover(&self, owns: impl Fn(Slot) -> bool) -> Recovered {
+    pub fn recover(&self, owns: impl Fn(Slot) -> bool, random: &Random) -> Recovered {
         let current = self.current.borrow();
-        let mut schedule = Schedule::default();
+        let mut found: Vec<Found> = Vec::new();
         for (family, key) in current.keys() {
-            if let Some(key) = DueKey::decode(key).filter(|_| *family == Family::Due)
-                && owns(key.queue.slot)
-            {
-                schedule.waits(key);
+            let Some(key) = DueKey::decode(key).filter(|_| *family == Family::Due) else {
+                continue;
+            };
+            match found.last_mut() {
+                _ if !owns(key.queue.slot) => {}
+                Some(last) if last.queue == key.queue => last.entries += 1,
+                _ => found.push(Found { queue: key.queue, entries: 1, first: key.due }),
             }
         }
+        let mut stretches = Vec::new();
+        while found.len() > 1 && !random.permille(200) {
+            let rest = found.split_off(1 + random.index(found.len() - 1));
+            let known = Known::UpTo(found.last().expect("at least one").queue);
+            stretches.push(Stretch { queues: std::mem::replace(&mut found, rest), known });
+        }
+        stretches.push(Stretch { queues: found, known: Known::All });
         let envelopes = current.keys().rev().find(|(family, _)| *family == Family::Envelope);
         let newest = envelopes.and_then(|(_, key)| {
             let id = u64::from_be_bytes(*key.first_chunk::<ID_KEY_LEN>()?);
             Some(MessageId::from_u64(id))
         });
-        Recovered { schedule, newest }
+        Recovered { stretches, newest }
     }
 
     /// See [`baton::shard::world::World::page`].

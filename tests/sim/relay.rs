@@ -1,7 +1,7 @@
 //! One life of the relay under test: its shards, its committer, its listeners; and its ends.
 //!
-//! Wires the shipping drivers as the real start-up does: recovery fills a `Schedule` per shard, one
-//! admission counter serves all, connections are spread over the shards. The number of shards may
+//! Wires the shipping drivers as the real start-up does: recovery tells each shard bit by
+//! bit what waits, while mail already comes, one admission counter serves all, connections are spread over the shards. The number of shards may
 //! differ from life to life, as it does when an operator changes it.
 //!
 //! Memory is looked at from outside, through the same numbers that the gauges show.
@@ -18,6 +18,7 @@ use super::world::{Parts, SimWorld};
 use baton::accept::Admission;
 use baton::config::Config;
 use baton::limits::PAGE_ENTRIES_MAX;
+use baton::queue::schedule::Schedule;
 use baton::shard::operate::{Counts, Operation};
 use baton::shard::resolve::Names;
 use baton::shard::{Place, Shard, Snapshot};
@@ -84,10 +85,20 @@ impl Relay {
         let count = machine.shards;
         let shard = |index: u16| {
             let world = SimWorld::new(parts.clone(), index, random.fork(&format!("shard {index}")));
-            let recovered = disk.recover(|slot| u16::from(slot) % count == index);
+            let random = random.fork(&format!("recovery {index}"));
+            let recovered = disk.recover(|slot| u16::from(slot) % count == index, &random);
             let place = Place { index, count };
             let (config, admission, names) = (config.clone(), admission.clone(), names.clone());
-            Shard::new(world, config, place, admission, names, recovered.schedule, recovered.newest)
+            let (schedule, newest) = (Schedule::recovering(), recovered.newest);
+            let shard = Shard::new(world, config, place, admission, names, schedule, newest);
+            let (told, clock) = (shard.clone(), ground.executor.clone());
+            ground.executor.spawn(life, async move {
+                for stretch in recovered.stretches {
+                    clock.sleep(random.millis(0..20)).await;
+                    told.recover(&stretch);
+                }
+            });
+            shard
         };
         let shards: Vec<_> = (0..count).map(shard).collect();
         shards.iter().for_each(Shard::start);
