@@ -8,12 +8,11 @@ use baton::config::Config;
 use baton::event::Event;
 use baton::message::{Body, Envelope, MessageId};
 use baton::queue::commit::{Commit, CommitError, Committed};
-use baton::queue::key::{DueKey, QueueKey};
 use baton::queue::schedule::Schedule;
 use baton::runtime::{self, Clock, Doors, RuntimeDatagram, RuntimeStream};
 use baton::shard::mesh::Parcel;
 use baton::shard::resolve::Names;
-use baton::shard::world::{Datagram, LoadError, Page, Share, World};
+use baton::shard::world::{Asked, Datagram, LoadError, Page, Share, World};
 use baton::shard::{Place, Shard};
 use baton::time::{Moment, Stamp};
 use glommio::timer::Timer;
@@ -87,8 +86,8 @@ impl World for Sockets {
         Err(CommitError::Poisoned)
     }
 
-    async fn page(&self, _: QueueKey, _: DueKey, _: Stamp, _: usize) -> Result<Page, LoadError> {
-        Ok(Page::default())
+    async fn pages(&self, asked: Vec<Asked>) -> Vec<Result<Page, LoadError>> {
+        asked.iter().map(|_| Ok(Page::default())).collect()
     }
 
     async fn load(&self, _: MessageId) -> Result<Option<(Envelope, Body)>, LoadError> {

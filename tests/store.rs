@@ -15,10 +15,10 @@ use baton::queue::commit::{Commit, CommitError, Committed};
 use baton::queue::key::{DueKey, HELD, QueueKey, Slot};
 use baton::queue::record::{Due, Pending, encode_due, encode_envelope};
 use baton::queue::schedule::Schedule;
-use baton::shard::world::Page;
+use baton::shard::world::{Asked, Page};
 use baton::store::{
-    Batch, CommitObserver, Committer, CommitterThread, Completions, Done, Selection, Store,
-    StoreError, StoreOptions, Times, Totals,
+    Batch, CommitObserver, CommitResult, Committer, CommitterThread, Completions, Done, Selection,
+    Store, StoreError, StoreOptions, Times, Totals,
 };
 use baton::time::Stamp;
 use futures_lite::future::{block_on, poll_fn};
@@ -98,7 +98,7 @@ struct Relay {
     store: Store,
     committer: Committer,
     thread: CommitterThread,
-    completions: Arc<Completions>,
+    completions: Arc<Completions<CommitResult>>,
 }
 
 impl Relay {
@@ -112,7 +112,7 @@ impl Relay {
         Relay { store, committer, thread, completions: Completions::new() }
     }
 
-    fn done(&self, ticket: u64) -> Done {
+    fn done(&self, ticket: u64) -> Done<CommitResult> {
         Done { queue: Arc::clone(&self.completions), ticket }
     }
 
@@ -422,7 +422,7 @@ fn a_page_is_a_bounded_piece_of_one_queue() {
     let queue = QueueKey::new(0, "a.test", SENDER);
     let first = DueKey::first(queue, stamp(0));
     let page = |after, until, limit| {
-        let page = relay.store.page(queue, after, stamp(until), limit).unwrap();
+        let page = relay.store.page(Asked { after, until: stamp(until), limit }).unwrap();
         (keys(&page), page.next)
     };
     assert_eq!(page(first, 30, 9), (vec![at(10), at(30)], Some(stamp(40))), "finished is skipped");
@@ -432,9 +432,15 @@ fn a_page_is_a_bounded_piece_of_one_queue() {
     assert_eq!(page(at(50), 99, 9), (vec![], None));
     assert_eq!(page(first, 99, 0), (vec![], Some(stamp(10))));
     let empty = QueueKey { slot: u8::MAX, domain: u64::MAX, sender: u64::MAX };
-    let past = relay.store.page(empty, DueKey::first(empty, stamp(0)), stamp(99), 9);
+    let past = relay.store.page(Asked {
+        after: DueKey::first(empty, stamp(0)),
+        until: stamp(99),
+        limit: 9,
+    });
     assert_eq!(past, Ok(Page::default()), "the last queue there can be");
-    let record = &relay.store.page(queue, first, stamp(99), 1).unwrap().entries[0].record;
+    let record =
+        &relay.store.page(Asked { after: first, until: stamp(99), limit: 1 }).unwrap().entries[0]
+            .record;
     assert_eq!(*record, encode_due(&due_record("a.test", 1, 0, 0)));
     relay.stop();
 }

@@ -38,7 +38,7 @@ use crate::message::MessageId;
 use crate::shard::Place;
 use crate::shard::resolve::Names;
 use crate::store::{
-    self, Committer, CommitterThread, Store, StoreError, StoreOptions, Totals, Upgraded,
+    self, Committer, CommitterThread, Readers, Store, StoreError, StoreOptions, Totals, Upgraded,
 };
 use std::fmt;
 use std::io;
@@ -48,6 +48,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// Threads that wait for the disk. Two, so that a page and a message are read at once; not pinned, because
+/// they would then take turns with a shard.
+const READERS_PER_SHARD: usize = 2;
 /// What a shard may need beyond the grace to notice that it is over.
 const GRACE_MARGIN: Duration = Duration::from_secs(5);
 
@@ -181,9 +184,11 @@ impl Parts {
         let observer = Observer::new(self.clock, &self.control, self.sender.clone());
         let (committer, committer_thread) = Committer::start(store.clone(), observer)?;
         let door = committer.clone();
+        let readers = Readers::start(&store, READERS_PER_SHARD * self.plan.cores.len());
         let ground = Ground {
             clock: self.clock,
             store,
+            readers: readers.map_err(StartError::Thread)?,
             committer,
             passwords: PasswordDesk::start(self.plan.cores.len()).map_err(StartError::Thread)?,
             events: self.control.events(),

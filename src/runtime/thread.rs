@@ -24,8 +24,7 @@ use futures_lite::future::or;
 use glommio::net::AcceptedTcpStream;
 use glommio::timer::Timer;
 use glommio::{
-    GlommioError, LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, Task,
-    spawn_local_into,
+    GlommioError, LocalExecutor, LocalExecutorBuilder, Placement, Task, spawn_local_into,
 };
 use socket2::Socket;
 use std::io;
@@ -36,9 +35,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Threads of a shard that wait for the disk. Two, so that a page and a message are read at once;
-/// not pinned, because they would then take turns with the shard itself.
-const DISK_THREADS: usize = 2;
 /// Memory registered for direct disk input and output, which we leave to RocksDB: the least.
 const RING_BUFFER_BYTES: usize = 64 * 1024;
 /// How often a stopping shard looks whether it is idle.
@@ -96,7 +92,6 @@ impl ShardThread {
         LocalExecutorBuilder::new(Placement::Fixed(self.core))
             .name("baton-shard")
             .io_memory(RING_BUFFER_BYTES)
-            .blocking_thread_pool_placement(PoolPlacement::Unbound(DISK_THREADS))
             .make()
     }
 

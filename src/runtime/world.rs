@@ -6,8 +6,8 @@
 //! which feeds deliveries, gets the rest. All queues are "not latency critical": glommio would arm
 //! a timer per scheduling round otherwise, and a round is milliseconds long here.
 //!
-//! Commits and passwords are answered by other threads. The answers of a batch come back with
-//! one wake (`ticket.rs`), and one task of the shard hands them on.
+//! Commits, reads and passwords are answered by other threads. The answers of a batch come back with
+//! one wake (`ticket.rs`), and one task of the shard for each kind hands them on.
 
 use super::balance::{Balance, Message};
 use super::clock::{Clock, Random};
@@ -22,10 +22,9 @@ use crate::control::EventSender;
 use crate::event::Event;
 use crate::message::{Body, Envelope, MessageId};
 use crate::queue::commit::{Commit, CommitError, Committed};
-use crate::queue::key::{DueKey, QueueKey};
 use crate::shard::mesh::Parcel;
-use crate::shard::world::{LoadError, Page, Share, World};
-use crate::store::{Committer, Completions, Done, Store};
+use crate::shard::world::{Asked, LoadError, Page, Share, World};
+use crate::store::{Answer, CommitResult, Committer, Completions, Done, Question, Readers, Store};
 use crate::time::{Moment, Stamp};
 use glommio::timer::Timer;
 use glommio::{Latency, Shares, TaskQueueHandle, executor, spawn_local_into};
@@ -47,6 +46,7 @@ const BACKGROUND_SHARES: usize = 100;
 pub struct Ground {
     pub clock: Clock,
     pub store: Store,
+    pub readers: Readers,
     pub committer: Committer,
     pub passwords: PasswordDesk,
     pub events: EventSender,
@@ -66,8 +66,10 @@ struct Inner {
     delivery: TaskQueueHandle,
     background: TaskQueueHandle,
     balance: Arc<Balance>,
-    completions: Arc<Completions>,
-    commits: Rc<Tickets<Result<Committed, CommitError>>>,
+    completions: Arc<Completions<CommitResult>>,
+    answers: Arc<Completions<Answer>>,
+    commits: Rc<Tickets<CommitResult>>,
+    reads: Rc<Tickets<Answer>>,
     passwords: Rc<Tickets<bool>>,
 }
 
@@ -86,23 +88,43 @@ impl RuntimeWorld {
             background: queue(BACKGROUND_SHARES, "background"),
             balance,
             completions: Completions::new(),
+            answers: Completions::new(),
             commits: Tickets::new(),
+            reads: Tickets::new(),
             passwords: Tickets::new(),
         };
         let world = RuntimeWorld { inner: Rc::new(inner) };
-        let (completions, commits) =
-            (Arc::clone(&world.inner.completions), Rc::clone(&world.inner.commits));
-        // Among the sessions: most of whom it wakes are sessions that owe their peer a 250.
-        world.vital(Share::Ingest, async move {
-            loop {
-                let (ticket, result) = poll_fn(|cx| completions.poll_next(cx)).await;
-                commits.complete(ticket, result);
-            }
-        });
+        // Among the sessions: most of whom commits wake are sessions that owe their peer a 250.
+        world.hand_on(Share::Ingest, &world.inner.completions, &world.inner.commits);
+        world.hand_on(Share::Delivery, &world.inner.answers, &world.inner.reads);
         world
     }
 
     /// Without it nobody would ever hear of a commit again, on a shard that looks healthy.
+    /// Brings results to the tasks that wait for them.
+    fn hand_on<T: Send + 'static>(
+        &self,
+        share: Share,
+        results: &Arc<Completions<T>>,
+        tickets: &Rc<Tickets<T>>,
+    ) {
+        let (results, tickets) = (Arc::clone(results), Rc::clone(tickets));
+        self.vital(share, async move {
+            loop {
+                let (ticket, result) = poll_fn(|cx| results.poll_next(cx)).await;
+                tickets.complete(ticket, result);
+            }
+        });
+    }
+
+    async fn ask(&self, question: Question) -> Answer {
+        let inner = &self.inner;
+        let ticket = inner.reads.open();
+        let done = Done { queue: Arc::clone(&inner.answers), ticket: ticket.number() };
+        inner.ground.readers.ask(question, done);
+        ticket.await
+    }
+
     fn vital(&self, share: Share, task: impl Future<Output = ()> + 'static) {
         let report = |words: Box<str>| {
             say(format_args!("a task that the relay cannot do without has panicked: {words}"));
@@ -186,32 +208,25 @@ impl World for RuntimeWorld {
         self.inner.ground.committer.accepts()
     }
 
-    async fn page(
-        &self,
-        queue: QueueKey,
-        after: DueKey,
-        until: Stamp,
-        limit: usize,
-    ) -> Result<Page, LoadError> {
-        let store = self.inner.ground.store.clone();
-        executor().spawn_blocking(move || store.page(queue, after, until, limit)).await
+    async fn pages(&self, asked: Vec<Asked>) -> Vec<Result<Page, LoadError>> {
+        match self.ask(Question::Pages(asked)).await {
+            Answer::Pages(pages) => pages,
+            other => unreachable!("pages were asked for, not {other:?}"),
+        }
     }
 
     async fn load(&self, id: MessageId) -> Result<Option<(Envelope, Body)>, LoadError> {
-        let store = self.inner.ground.store.clone();
-        executor().spawn_blocking(move || store.load(id)).await
+        match self.ask(Question::Message(id)).await {
+            Answer::Message(message) => message,
+            other => unreachable!("a message was asked for, not {other:?}"),
+        }
     }
 
     async fn envelopes(&self, ids: Vec<MessageId>) -> Result<Vec<Option<Envelope>>, LoadError> {
-        let store = self.inner.ground.store.clone();
-        let read = move || {
-            let one = |id| match store.envelope(id) {
-                Err(LoadError::Record(_)) => Ok(None),
-                found => found,
-            };
-            ids.into_iter().map(one).collect()
-        };
-        executor().spawn_blocking(read).await
+        match self.ask(Question::Envelopes(ids)).await {
+            Answer::Envelopes(envelopes) => envelopes,
+            other => unreachable!("envelopes were asked for, not {other:?}"),
+        }
     }
 
     async fn verify_password(&self, hash: &str, password: Vec<u8>) -> bool {

@@ -298,19 +298,27 @@ impl<W: World> Shard<W> {
         if taken < self.inner.ready_max / 4 * 3 { Memory::Ample } else { Memory::Scarce }
     }
 
-    /// A queue that waited for room in a lane that has some now, and how much. Queues are handed out one at a time, so
-    /// that each is read before it is decided whether there is room for another.
-    pub(super) fn next_with_room(&self) -> Option<(QueueKey, usize)> {
+    /// Queues that waited for room in lanes that have some now, and how much: up to `max`, and one of a lane at
+    /// a time, so that each is read before it is decided whether there is room for another.
+    pub(super) fn next_with_room(&self, max: usize) -> Vec<(QueueKey, usize)> {
         let now = self.inner.world.moment();
-        loop {
-            let seat = self.inner.roster.with_room.borrow().front().map(Rc::clone)?;
-            let freed = seat.lane.borrow_mut().unpark(now, self.memory());
-            if freed.is_some() {
-                return freed;
+        let mut with_room = self.inner.roster.with_room.borrow_mut();
+        let mut freed = Vec::new();
+        for _ in 0..with_room.len() {
+            if freed.len() == max {
+                break;
             }
-            seat.has_room.set(false);
-            self.inner.roster.with_room.borrow_mut().pop_front();
+            let Some(seat) = with_room.pop_front() else { break };
+            let next = seat.lane.borrow_mut().unpark(now, self.memory());
+            match next {
+                Some(next) => {
+                    freed.push(next);
+                    with_room.push_back(seat);
+                }
+                None => seat.has_room.set(false),
+            }
         }
+        freed
     }
 
     /// Looks at every lane, now and then: those that nothing is known of go, and none is forgotten

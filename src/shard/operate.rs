@@ -13,7 +13,7 @@
 //!
 //! Decides nothing about mail; sends nothing, no notices either: who drops, knows.
 
-use super::world::{LoadError, Share, World};
+use super::world::{Asked, LoadError, Share, World};
 use super::{Counted, Shard};
 use crate::deliver::ready::Ready;
 use crate::event::{Event, QueueAction};
@@ -299,7 +299,9 @@ impl<'a, W: World> Run<'a, W> {
             self.check_stopping()?;
             let inner = &self.shard.inner;
             inner.schedule.borrow_mut().watch(queue);
-            let page = match inner.world.page(queue, after, until, PAGE_ENTRIES_MAX).await {
+            let asked = Asked { after, until, limit: PAGE_ENTRIES_MAX };
+            let mut pages = inner.world.pages(vec![asked]).await;
+            let page = match pages.pop().expect("a page for each that was asked for") {
                 Ok(page) => page,
                 Err(error) => {
                     inner.schedule.borrow_mut().watched();

@@ -1,7 +1,7 @@
 //! Brings entries from disk into their lanes when they are due and there is room.
 //!
 //! One task per shard. It sleeps until the schedule's next time or until it is told of something new, reads
-//! a page of one queue (one sender's entries for one domain), and goes round. What has no room stays
+//! pages of a few queues (each one sender's entries for one domain), and goes round. What has no room stays
 //! on disk: a full lane parks the queues that lead to it, a full shard stops paging altogether until
 //! something is settled.
 
@@ -9,7 +9,7 @@ use super::Shard;
 use super::deadline::OnStop;
 use super::lane::LaneSeat;
 use super::way::Way;
-use super::world::{LoadError, Page, World};
+use super::world::{Asked, LoadError, Page, World};
 use crate::deliver::ready::{Origin, Ready};
 use crate::event::Event;
 use crate::limits::PAGE_ENTRIES_MAX;
@@ -31,35 +31,22 @@ const REST: Duration = Duration::from_secs(1);
 /// The least time between two looks at a parked queue for what has expired in it.
 const EXPIRY_LOOK: Duration = Duration::from_secs(60);
 
-/// A page to be read.
-struct Next {
-    queue: QueueKey,
-    /// Exclusive.
-    after: DueKey,
-    limit: usize,
-}
-
-/// Whose page is looked for first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    Parked,
-    Due,
-}
+/// Queues whose pages are read at once.
+const PAGES_AT_ONCE: usize = 16;
 
 pub(super) async fn page_for_ever<W: World>(shard: Shard<W>) {
-    let mut turn = Turn::Parked;
     loop {
         shard.nap().await;
         if shard.inner.stopping.get() {
             return;
         }
         shard.sweep_lanes();
-        while let Some(next) = shard.next_page(turn) {
-            turn = match turn {
-                Turn::Parked => Turn::Due,
-                Turn::Due => Turn::Parked,
-            };
-            shard.page(next).await;
+        loop {
+            let asked = shard.next_pages();
+            if asked.is_empty() {
+                break;
+            }
+            shard.bring(asked).await;
             shard.sweep_lanes();
         }
     }
@@ -88,42 +75,48 @@ impl<W: World> Shard<W> {
         self.inner.schedule.borrow().taken() >= self.inner.ready_max
     }
 
-    /// What waited for room and what has come due take turns: a lane that always has room for one
-    /// more of its million parked queues must not keep everybody else on disk.
-    fn next_page(&self, turn: Turn) -> Option<Next> {
-        if self.is_full() || self.inner.stopping.get() {
-            return None;
+    /// What waited for room and what has come due have a half each: a lane that always has room for
+    /// one more of its million parked queues must not keep everybody else on disk. All pages together
+    /// hold no more than there is room for in memory.
+    fn next_pages(&self) -> Vec<Asked> {
+        let now = self.inner.world.stamp();
+        let taken = self.inner.schedule.borrow().taken();
+        let mut room = self.inner.ready_max.saturating_sub(taken);
+        let mut asked = Vec::new();
+        if room == 0 || self.inner.stopping.get() {
+            return asked;
         }
-        match turn {
-            Turn::Parked => self.parked_page().or_else(|| self.due_page()),
-            Turn::Due => self.due_page().or_else(|| self.parked_page()),
-        }
-    }
-
-    fn due_page(&self) -> Option<Next> {
-        let due = self.inner.schedule.borrow_mut().due(self.inner.world.stamp());
-        due.map(|(queue, after)| Next { queue, after, limit: PAGE_ENTRIES_MAX })
-    }
-
-    fn parked_page(&self) -> Option<Next> {
-        while let Some((queue, limit)) = self.next_with_room() {
-            if let Some(after) = self.inner.schedule.borrow_mut().unpark(queue) {
-                return Some(Next { queue, after, limit });
+        let parked = self.next_with_room(PAGES_AT_ONCE / 2);
+        let mut schedule = self.inner.schedule.borrow_mut();
+        for (queue, limit) in parked {
+            // It is in no lane's line any more, so it is read even if another has taken the room.
+            if let Some(after) = schedule.unpark(queue) {
+                let limit = limit.min(PAGE_ENTRIES_MAX).min(room).max(1);
+                room = room.saturating_sub(limit);
+                asked.push(Asked { after, until: now, limit });
             }
         }
-        None
+        while asked.len() < PAGES_AT_ONCE
+            && room > 0
+            && let Some((_, after)) = schedule.due(now)
+        {
+            let limit = PAGE_ENTRIES_MAX.min(room);
+            room -= limit;
+            asked.push(Asked { after, until: now, limit });
+        }
+        asked
     }
 
-    async fn page(&self, next: Next) {
-        let Next { queue, after, limit } = next;
-        let now = self.inner.world.stamp();
-        let room = self.inner.ready_max.saturating_sub(self.inner.schedule.borrow().taken());
-        let limit = limit.min(PAGE_ENTRIES_MAX).min(room.max(1));
-        match self.inner.world.page(queue, after, now, limit).await {
-            Ok(page) => self.place(queue, page),
-            Err(error) => {
-                self.emit_damaged(None, &error);
-                self.inner.schedule.borrow_mut().postpone(queue, now.after(READ_AGAIN));
+    async fn bring(&self, asked: Vec<Asked>) {
+        let pages = self.inner.world.pages(asked.clone()).await;
+        for (Asked { after, .. }, page) in asked.into_iter().zip(pages) {
+            match page {
+                Ok(page) => self.place(after.queue, page),
+                Err(error) => {
+                    self.emit_damaged(None, &error);
+                    let again = self.inner.world.stamp().after(READ_AGAIN);
+                    self.inner.schedule.borrow_mut().postpone(after.queue, again);
+                }
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::message::{Body, Envelope, MessageId};
 use crate::queue::change::DuePut;
 use crate::queue::commit::{Commit, CommitError, Committed};
-use crate::queue::key::{DueKey, QueueKey};
+use crate::queue::key::DueKey;
 use crate::queue::record::BadRecord;
 use crate::time::{Moment, Stamp};
 use std::fmt;
@@ -73,15 +73,9 @@ pub trait World: Clone + 'static {
     /// Whether a new message would be taken now; asked before a body is read, to refuse early.
     fn accepts(&self) -> Result<(), CommitError>;
 
-    /// Up to `limit` entries of `queue` after `after` (exclusive) that are due at `until` or before, in order, and
-    /// the due time of the entry that follows them.
-    fn page(
-        &self,
-        queue: QueueKey,
-        after: DueKey,
-        until: Stamp,
-        limit: usize,
-    ) -> impl Future<Output = Result<Page, LoadError>>;
+    /// Pages of queues, in the order of `asked`: together, because a wait for the disk costs more than
+    /// a read that finds everything in memory.
+    fn pages(&self, asked: Vec<Asked>) -> impl Future<Output = Vec<Result<Page, LoadError>>>;
 
     /// An envelope and its body; `None` when the message is not (or no longer) in the queue.
     fn load(
@@ -107,7 +101,16 @@ pub trait World: Clone + 'static {
     fn emit(&self, event: Event);
 }
 
-/// Entries read back from disk.
+/// A page to read: up to `limit` entries of the queue of `after`, behind that key, that are due at
+/// `until` or before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub after: DueKey,
+    pub until: Stamp,
+    pub limit: usize,
+}
+
+/// Entries read back from disk, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     pub entries: Vec<DuePut>,

@@ -16,13 +16,16 @@ use super::disk::{Disk, LogSync, RocksDisk};
 use super::error::StoreError;
 use super::open::Store;
 use super::options::StoreOptions;
-use crate::queue::commit::{Commit, CommitError};
+use crate::queue::commit::{Commit, CommitError, Committed};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
+
+/// What becomes of a commit.
+pub type CommitResult = Result<Committed, CommitError>;
 
 /// Bounds of one batch: a wait of everyone in it, and of memory held twice.
 const BATCH_COMMITS_MAX: usize = 4096;
@@ -88,7 +91,7 @@ impl Committer {
 
     /// Queues `commit`; its result comes to `done`. Never blocks. After an error nothing comes to
     /// `done`: that was the result.
-    pub fn submit(&self, commit: Commit, done: Done) -> Result<(), CommitError> {
+    pub fn submit(&self, commit: Commit, done: Done<CommitResult>) -> Result<(), CommitError> {
         let sheddable = commit.sheddable();
         let bytes = commit.bytes() as u64;
         self.shared.admit(bytes, sheddable)?;
@@ -154,7 +157,7 @@ struct Job {
     commit: Commit,
     bytes: u64,
     /// Taken when it is answered.
-    done: Option<Done>,
+    done: Option<Done<CommitResult>>,
     shared: Arc<Shared>,
 }
 
@@ -521,7 +524,7 @@ mod tests {
         Commit::new(vec![Change::Finish { key, groups: 1 }])
     }
 
-    fn answers(completions: &Completions) -> Vec<(u64, Option<CommitError>)> {
+    fn answers(completions: &Completions<CommitResult>) -> Vec<(u64, Option<CommitError>)> {
         let mut cx = Context::from_waker(Waker::noop());
         let mut all = Vec::new();
         while let Poll::Ready((ticket, result)) = completions.poll_next(&mut cx) {

@@ -1,37 +1,37 @@
-//! The way back from the committer's thread to a shard.
+//! The way back to a shard from a thread that works for it: the committer, a reader.
 //!
-//! A shard owns one [`Completions`] and polls it from one task, which hands each result to whoever
-//! waits for that ticket. The committer pushes all results of a batch and wakes each shard once: a
+//! A shard owns one [`Completions`] for each kind and polls it from one task, which hands each result to whoever
+//! waits for that ticket. The thread pushes all results of a batch and wakes each shard once: a
 //! wake costs a system call, a push does not. Tickets are the shard's own numbers; nothing here
 //! gives them a meaning.
 
-use crate::queue::commit::{CommitError, Committed};
 use atomic_waker::AtomicWaker;
 use crossbeam::queue::SegQueue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-/// A ticket and what became of its commit.
-pub type Completion = (u64, Result<Committed, CommitError>);
-
 /// Results that wait for one shard.
-#[derive(Debug, Default)]
-pub struct Completions {
-    queue: SegQueue<Completion>,
+#[derive(Debug)]
+pub struct Completions<T> {
+    queue: SegQueue<(u64, T)>,
     waker: AtomicWaker,
-    /// Whether results were pushed since the last wake. Only the pushing side reads it.
+    /// Whether results were pushed since the last wake, by anybody. Only the pushing side reads it.
     announced: AtomicBool,
 }
 
-impl Completions {
+impl<T> Completions<T> {
     pub fn new() -> Arc<Self> {
-        Arc::default()
+        Arc::new(Completions {
+            queue: SegQueue::new(),
+            waker: AtomicWaker::new(),
+            announced: AtomicBool::new(false),
+        })
     }
 
-    /// The next result, in the order of the commits. To be polled by one task: the last waker
+    /// The next result and its ticket, in the order in which they were pushed. To be polled by one task: the last waker
     /// counts.
-    pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Completion> {
+    pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<(u64, T)> {
         if let Some(next) = self.queue.pop() {
             return Poll::Ready(next);
         }
@@ -46,20 +46,26 @@ impl Completions {
     }
 }
 
-/// Where the result of one commit is to go.
+/// Where one result is to go.
 #[derive(Clone, Debug)]
-pub struct Done {
-    pub queue: Arc<Completions>,
+pub struct Done<T> {
+    pub queue: Arc<Completions<T>>,
     pub ticket: u64,
 }
 
 /// The shards to wake when a batch is answered.
-#[derive(Debug, Default)]
-pub(super) struct Wakes(Vec<Arc<Completions>>);
+#[derive(Debug)]
+pub(super) struct Wakes<T>(Vec<Arc<Completions<T>>>);
 
-impl Wakes {
+impl<T> Default for Wakes<T> {
+    fn default() -> Self {
+        Wakes(Vec::new())
+    }
+}
+
+impl<T> Wakes<T> {
     /// Hands over a result; its shard learns of it with [`Wakes::wake`].
-    pub fn push(&mut self, done: Done, result: Result<Committed, CommitError>) {
+    pub fn push(&mut self, done: Done<T>, result: T) {
         done.queue.queue.push((done.ticket, result));
         if !done.queue.announced.swap(true, Ordering::AcqRel) {
             self.0.push(done.queue);

@@ -9,9 +9,10 @@
 //! | `options.rs` | every RocksDB option that is not its default, with the reason |
 //! | `committer.rs` | the one thread that writes; budgets and poisoning |
 //! | `disk.rs` | what that thread does to RocksDB: a batch, a sync, the free space |
-//! | `completions.rs` | the way back from that thread to a shard |
+//! | `completions.rs` | the way back from that thread, or a reader, to a shard |
 //! | `recover.rs` | the scan at start |
 //! | `read.rs` | pages, messages, lists; callable from any thread, blocking |
+//! | `reader.rs` | the threads that do so for the shards |
 //! | `select.rs` | which entries a list is about, and how it comes from one to the next |
 //! | `upgrade.rs` | brings a store of an older format up to this one |
 //! | `error.rs` | [`StoreError`]: what an operator must act on |
@@ -26,16 +27,20 @@ mod error;
 mod open;
 mod options;
 mod read;
+mod reader;
 mod recover;
 mod select;
 mod upgrade;
 
-pub use committer::{Batch, CommitObserver, CommitStatistics, Committer, CommitterThread};
-pub use completions::{Completion, Completions, Done};
+pub use committer::{
+    Batch, CommitObserver, CommitResult, CommitStatistics, Committer, CommitterThread,
+};
+pub use completions::{Completions, Done};
 pub use error::{Doing, StoreError};
 pub use open::{Store, StoreFigures, prepare};
 pub use options::StoreOptions;
 pub use read::{ListedDue, ListedEnvelope};
+pub use reader::{Answer, Question, Readers};
 pub use recover::{Scan, Totals};
 pub use select::{Selection, Times};
 pub use upgrade::Upgraded;

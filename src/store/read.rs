@@ -11,7 +11,7 @@ use crate::message::{BODY_VERSION, Body, Envelope, MessageId};
 use crate::queue::change::{DuePut, Family};
 use crate::queue::key::{DueKey, ID_KEY_LEN, QUEUE_KEY_LEN, QueueKey, id_key};
 use crate::queue::record::{BadRecord, Due, decode_due, decode_envelope};
-use crate::shard::world::{LoadError, Page};
+use crate::shard::world::{Asked, LoadError, Page};
 use crate::time::Stamp;
 use rocksdb::{DBRawIterator, PrefixRange, ReadOptions};
 use std::collections::BTreeSet;
@@ -27,14 +27,8 @@ impl Store {
     ///
     /// # Panics
     /// When `after` is of another queue.
-    pub fn page(
-        &self,
-        queue: QueueKey,
-        after: DueKey,
-        until: Stamp,
-        limit: usize,
-    ) -> Result<Page, LoadError> {
-        assert_eq!(after.queue, queue, "a page goes on within its queue");
+    pub fn page(&self, Asked { after, until, limit }: Asked) -> Result<Page, LoadError> {
+        let queue = after.queue;
         let mut page = Page::default();
         let mut due = self.due_range(queue, &successor(after));
         while let Some((key, record)) = due.item() {

@@ -10,11 +10,10 @@ use super::random::Random;
 use baton::message::{BODY_VERSION, Body, Envelope, MessageId};
 use baton::queue::change::{DuePut, Family, Translator, Write};
 use baton::queue::commit::Commit;
-use baton::queue::key::{DueKey, ID_KEY_LEN, QueueKey, Slot, id_key};
+use baton::queue::key::{DueKey, ID_KEY_LEN, Slot, id_key};
 use baton::queue::record::{BadRecord, Due, decode_due, decode_envelope};
 use baton::queue::schedule::{Found, Known, Stretch};
-use baton::shard::world::{LoadError, Page};
-use baton::time::Stamp;
+use baton::shard::world::{Asked, LoadError, Page};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -183,9 +182,9 @@ impl Disk {
         Recovered { stretches, newest }
     }
 
-    /// See [`baton::shard::world::World::page`].
-    pub fn page(&self, queue: QueueKey, after: DueKey, until: Stamp, limit: usize) -> Page {
-        assert_eq!(after.queue, queue, "a page goes on within its queue");
+    /// See [`baton::shard::world::World::pages`].
+    pub fn page(&self, Asked { after, until, limit }: Asked) -> Page {
+        let queue = after.queue;
         let current = self.current.borrow();
         let from = Bound::Excluded((Family::Due, after.encode().to_vec()));
         let mut page = Page::default();

@@ -16,9 +16,8 @@ use super::random::Random;
 use baton::event::Event;
 use baton::message::{Body, Envelope, MessageId};
 use baton::queue::commit::{Commit, CommitError, Committed};
-use baton::queue::key::{DueKey, QueueKey};
 use baton::shard::mesh::Parcel;
-use baton::shard::world::{LoadError, Page, Share, World};
+use baton::shard::world::{Asked, LoadError, Page, Share, World};
 use baton::time::{Moment, Stamp};
 use std::future::Future;
 use std::io;
@@ -141,14 +140,12 @@ impl World for SimWorld {
         self.0.committer.accepts()
     }
 
-    async fn page(
-        &self,
-        queue: QueueKey,
-        after: DueKey,
-        until: Stamp,
-        limit: usize,
-    ) -> Result<Page, LoadError> {
-        self.read(|| self.0.committer.disk().page(queue, after, until, limit)).await
+    async fn pages(&self, asked: Vec<Asked>) -> Vec<Result<Page, LoadError>> {
+        let mut pages = Vec::new();
+        for asked in asked {
+            pages.push(self.read(|| self.0.committer.disk().page(asked)).await);
+        }
+        pages
     }
 
     async fn load(&self, id: MessageId) -> Result<Option<(Envelope, Body)>, LoadError> {
