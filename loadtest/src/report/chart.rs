@@ -8,7 +8,7 @@ use super::figure::{Figure, measured};
 use super::group::{Group, Scenario};
 use super::markup::Element;
 use super::model::{Latency, Run};
-use super::plot::{Axis, Bar, Bars, Dot, Line, Mark, Plot, Style};
+use super::plot::{Axis, Bar, Bars, Dot, Line, Mark, Plot, Scale, Style};
 use super::units;
 use crate::latency::Bucket;
 
@@ -243,7 +243,7 @@ pub fn bars(scenarios: &[Scenario], colours: &Colours, figure: Figure) -> Option
         }
     }
     let told = format!("{}, by scenario and relay", figure.name());
-    (!groups.is_empty()).then(|| Bars { told, groups }.draw())
+    (!groups.is_empty()).then(|| Bars { told, scale: Scale::Own, groups }.draw())
 }
 
 /// As beside a bar, which has no column head.
@@ -278,7 +278,8 @@ pub fn programs(scenario: &Scenario, colours: &Colours, told: &str) -> Option<El
             groups.push((format!("with {}", group.short), bars));
         }
     }
-    (!groups.is_empty()).then(|| Bars { told: told.to_owned(), groups }.draw())
+    (!groups.is_empty())
+        .then(|| Bars { told: told.to_owned(), scale: Scale::Shared, groups }.draw())
 }
 
 #[cfg(test)]

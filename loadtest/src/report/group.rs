@@ -102,7 +102,7 @@ impl<'a> Scenario<'a> {
 }
 
 /// The figures that make a sentence; a table has all.
-const IN_WORDS: [Figure; 6] = [
+pub const IN_WORDS: [Figure; 6] = [
     Figure::PerSecond,
     Figure::AcceptP99,
     Figure::EndToEndP99,

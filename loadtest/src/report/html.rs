@@ -6,7 +6,7 @@
 //! sheet's. Every word goes through `markup`, which escapes it.
 
 use super::chart::{self, Colours, Course};
-use super::figure::Figure;
+use super::figure::{Better, Figure};
 use super::group::{Scenario, scenarios};
 use super::markup::{Element, classed, element};
 use super::model::{Report, Run};
@@ -18,11 +18,13 @@ use super::units;
 const SHEET: &str = include_str!("page.css");
 
 /// Those that are worth a plot over all scenarios.
-const SIDE_BY_SIDE: [(Figure, &str); 4] = [
+const SIDE_BY_SIDE: [(Figure, &str); 6] = [
     (Figure::PerSecond, "Messages a second"),
-    (Figure::RelayCpu, "CPU of the relay, a message"),
     (Figure::AcceptP99, "Latency to the 250, p99"),
+    (Figure::EndToEndP99, "Latency end to end, p99"),
+    (Figure::RelayCpu, "CPU of the relay, a message"),
     (Figure::Memory, "Peak memory of the relay"),
+    (Figure::Fsyncs, "fsyncs of the relay, a message"),
 ];
 
 /// The whole page.
@@ -30,7 +32,7 @@ pub fn page(report: &Report) -> String {
     let scenarios = scenarios(report);
     let colours = Colours::of(&scenarios);
     let main = element("main")
-        .child(header(report))
+        .child(header(report, &scenarios))
         .child(summary(&scenarios, &colours))
         .children(scenarios.iter().map(|scenario| section(scenario, &colours)))
         .child(surroundings(report));
@@ -55,7 +57,7 @@ fn head(report: &Report) -> Element {
         .child(element("style").style(SHEET))
 }
 
-fn header(report: &Report) -> Element {
+fn header(report: &Report, scenarios: &[Scenario]) -> Element {
     let machine = &report.machine;
     let cores = units::many(u64::from(machine.cores), "core");
     let under = [
@@ -64,9 +66,25 @@ fn header(report: &Report) -> Element {
         machine.disk.clone(),
     ];
     element("header")
-        .child(element("h1").text("Load test"))
+        .child(element("h1").text(&title(scenarios)))
         .child(element("p").text(&under.join(" \u{b7} ")))
         .child(balance_of_all(report))
+}
+
+/// `Load test of baton 0.1.0 and Postfix 3.7.11`.
+fn title(scenarios: &[Scenario]) -> String {
+    let groups = scenarios.iter().flat_map(|scenario| &scenario.groups);
+    let mut names: Vec<&str> = Vec::new();
+    for name in groups.map(|group| group.relay.name.as_str()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    match names.split_last() {
+        None => "Load test".to_owned(),
+        Some((last, [])) => format!("Load test of {last}"),
+        Some((last, others)) => format!("Load test of {} and {last}", others.join(", ")),
+    }
 }
 
 /// The first thing to know: whether any mail was lost.
@@ -85,34 +103,36 @@ fn balance_of_all(report: &Report) -> Element {
 }
 
 fn summary(scenarios: &[Scenario], colours: &Colours) -> Element {
-    let mut section = element("section").child(element("h2").text("All scenarios"));
-    section =
-        section.children(ratios(scenarios.iter().flat_map(|scenario| {
-            scenario.ratios().into_iter().map(|ratio| (scenario.name, ratio))
-        })));
     let plots = SIDE_BY_SIDE.iter().filter_map(|(figure, title)| {
         Some(panel(title, better(*figure), chart::bars(scenarios, colours, *figure)?))
     });
-    section.child(classed("div", "plots").children(plots)).children(folded(
-        "All figures, medians of the rounds",
-        Open::Yes,
-        &rows::medians(scenarios),
-    ))
+    element("section")
+        .child(element("h2").text("All scenarios"))
+        .children(ratios(&rows::ratios(scenarios)))
+        .child(classed("div", "plots").children(plots))
+        .children(folded(
+            "All figures, medians of the rounds",
+            Open::Yes,
+            &rows::medians(scenarios),
+        ))
 }
 
 fn better(figure: Figure) -> &'static str {
-    match figure {
-        Figure::PerSecond => "more is better; the line shows the spread of the rounds",
-        _ => "less is better; the line shows the spread of the rounds",
+    match figure.better() {
+        Better::More => "more is better; each scenario to its own scale",
+        Better::Less => "less is better; each scenario to its own scale",
     }
 }
 
-fn ratios<'a>(told: impl Iterator<Item = (&'a str, String)>) -> Option<Element> {
-    let items = told.map(|(scenario, ratio)| {
-        element("li").child(element("b").text(scenario)).text(&format!(" {ratio}"))
-    });
-    let items: Vec<Element> = items.collect();
-    (!items.is_empty()).then(|| classed("ul", "ratios").children(items))
+fn ratios(table: &Table) -> Option<Element> {
+    let under = "How many times as much, by the medians of the rounds. \
+                 In the plots a bar is the median, and the line at its end goes from the least \
+                 to the most of the rounds.";
+    (!table.rows.is_empty()).then(|| {
+        classed("div", "ratios")
+            .child(classed("div", "wide").attribute("tabindex", 0).child(html_table(table)))
+            .child(classed("p", "load").text(under))
+    })
 }
 
 fn section(scenario: &Scenario, colours: &Colours) -> Element {
@@ -209,7 +229,9 @@ fn html_table(table: &Table) -> Element {
         Align::Right => "number",
     };
     let over = table.spans().into_iter().map(|(first, last)| {
-        element("th").attribute("colspan", last - first + 1).text(table.columns[first].over)
+        let over = table.columns[first].over;
+        let class = if over.is_empty() { "none" } else { "some" };
+        classed("th", class).attribute("colspan", last - first + 1).text(over)
     });
     let heads = table.columns.iter().enumerate();
     let heads = heads.map(|(place, column)| classed("th", class(place)).text(&column.head));
@@ -315,9 +337,10 @@ mod tests {
         for word in ["steady", "large", "Postfix 3.7.11", "In balance", "p99.9", "--seed 7"] {
             assert!(page.contains(word), "{word}");
         }
-        // Four over all, six of each scenario.
-        assert_eq!(page.matches("<svg").count(), 4 + 6 * 2);
-        assert!(page.contains("baton 21.0x Postfix in messages/s"));
+        // Six over all, six of each scenario.
+        assert_eq!(page.matches("<svg").count(), 6 + 6 * 2);
+        assert!(page.contains("Load test of baton 0.1.0 and Postfix 3.7.11"));
+        assert!(page.contains("<td class=\"number\">21.0x</td>"));
         assert!(!page.contains("NaN") && !page.contains("inf"));
     }
 

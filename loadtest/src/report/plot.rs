@@ -17,14 +17,15 @@ use super::units;
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 236.0;
 const LEFT: f64 = 58.0;
-/// Room for the labels at the ends of lines.
-const RIGHT: f64 = 76.0;
+/// Room for the labels at the ends of lines: as they need, within these.
+const RIGHT: (f64, f64) = (46.0, 112.0);
+const LETTER: f64 = 7.4;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 30.0;
 /// Between two labels, from line to line.
 const LABEL_HEIGHT: f64 = 15.0;
 /// Letters of a label that fit beside the plot.
-const LABEL_MAX: usize = 11;
+const LABEL_MAX: usize = 14;
 /// Points of a line that can be told apart.
 const POINTS_MAX: usize = 240;
 
@@ -104,10 +105,10 @@ impl Axis {
         }
     }
 
-    /// From zero to `most` and no further, as time has no round end.
+    /// From zero to `most` and no further, as time has no round end; but to one that is near.
     pub fn until(most: f64, marks: usize, label: impl Fn(f64) -> String) -> Axis {
         let mut axis = Axis::linear(most, marks, label);
-        if most.is_finite() && most > 0.0 {
+        if most.is_finite() && most > 0.0 && axis.to > most * 1.04 {
             axis.to = most;
             axis.marks.retain(|mark| mark.at <= most * 1.001);
         }
@@ -186,8 +187,15 @@ impl Plot {
         svg.children(self.labels())
     }
 
+    /// Where the plot ends and the labels begin.
+    fn right(&self) -> f64 {
+        let letters = self.lines.iter().map(|line| line.label.chars().count()).max().unwrap_or(0);
+        let room = letters.min(LABEL_MAX) as f64 * LETTER + 8.0;
+        WIDTH - room.clamp(RIGHT.0, RIGHT.1)
+    }
+
     fn to_x(&self, value: f64) -> f64 {
-        LEFT + self.x.place(value) * (WIDTH - LEFT - RIGHT)
+        LEFT + self.x.place(value) * (self.right() - LEFT)
     }
 
     fn to_y(&self, value: f64) -> f64 {
@@ -198,7 +206,7 @@ impl Plot {
         let y = self.to_y(mark.at);
         let class = if self.y.place(mark.at) == 0.0 { "base" } else { "grid" };
         [
-            segment(class, (LEFT, y), (WIDTH - RIGHT, y)),
+            segment(class, (LEFT, y), (self.right(), y)),
             label("tick end", (LEFT - 7.0, y + 4.0), &mark.label),
         ]
     }
@@ -292,23 +300,38 @@ pub struct Bar {
 /// Bars of one unit, in groups that have a name.
 pub struct Bars {
     pub told: String,
+    pub scale: Scale,
     pub groups: Vec<(String, Vec<Bar>)>,
+}
+
+/// With which bars a bar can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// With all.
+    Shared,
+    /// With those of its group.
+    Own,
+}
+
+fn longest<'a>(bars: impl Iterator<Item = &'a Bar>) -> f64 {
+    bars.flat_map(|bar| [bar.value, bar.range.1]).fold(0.0, f64::max)
 }
 
 impl Bars {
     pub fn draw(self) -> Element {
-        let bars = || self.groups.iter().flat_map(|(_, bars)| bars);
-        let most = bars().flat_map(|bar| [bar.value, bar.range.1]).fold(0.0, f64::max);
-        let axis = Axis::until(most, 4, units::mark);
-        let named = self.groups.iter().filter(|(name, _)| !name.is_empty()).count();
-        let height = named as f64 * BAR_HEAD + bars().count() as f64 * BAR_STEP + 6.0;
+        let bars = self.groups.iter().map(|(_, bars)| bars.len()).sum::<usize>();
+        let height = self.groups.len() as f64 * BAR_HEAD + bars as f64 * BAR_STEP + 6.0;
+        let shared = longest(self.groups.iter().flat_map(|(_, bars)| bars));
         let mut svg = canvas(WIDTH, height, &self.told);
         let mut top = 2.0;
         for (name, bars) in &self.groups {
-            if !name.is_empty() {
-                svg = svg.child(label("group", (0.0, top + 15.0), &cut(name, 60)));
-                top += BAR_HEAD;
-            }
+            svg = svg.child(label("group", (0.0, top + 15.0), &cut(name, 60)));
+            top += BAR_HEAD;
+            let most = match self.scale {
+                Scale::Shared => shared,
+                Scale::Own => longest(bars.iter()),
+            };
+            let axis = Axis::until(most, 1, units::mark);
             for bar in bars {
                 svg = svg.children(bar.draw(&axis, top));
                 top += BAR_STEP;
@@ -391,6 +414,7 @@ mod tests {
         );
         assert_eq!(labels(&Axis::linear(1.9, 4, units::mark)), ["0", "0.5", "1", "1.5", "2"]);
         assert_eq!(labels(&Axis::until(34.0, 4, units::mark)), ["0", "10", "20", "30"]);
+        assert_eq!(labels(&Axis::until(29.75, 3, units::mark)), ["0", "10", "20", "30"]);
         assert_eq!(
             labels(&Axis::bytes(310.0 * 1048576.0, 4)),
             ["0", "100 MiB", "200 MiB", "300 MiB", "400 MiB"]

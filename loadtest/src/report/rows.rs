@@ -6,7 +6,7 @@
 
 use super::chart::{Curve, Nines};
 use super::figure::Figure;
-use super::group::{Group, Scenario};
+use super::group::{Group, IN_WORDS, Scenario};
 use super::model::{Latency, Run};
 use super::table::{Align, Column, Row, Table};
 use super::units::{self, ABSENT};
@@ -88,6 +88,22 @@ fn row(words: [String; 2], group: &Group, of: Of) -> Row {
 /// Of a balance, in a word.
 pub fn verdict(holds: bool) -> &'static str {
     if holds { "holds" } else { "BROKEN" }
+}
+
+/// One relay beside each of the others, in every scenario; no row where there is but one.
+pub fn ratios(scenarios: &[Scenario]) -> Table {
+    let mut columns =
+        vec![Column::new("", "scenario", Align::Left), Column::new("", "relays", Align::Left)];
+    columns.extend(IN_WORDS.map(|figure| Column::new("", figure.name(), Align::Right)));
+    let mut rows = Vec::new();
+    for scenario in scenarios {
+        for (one, other) in scenario.pairs() {
+            let words = [scenario.name.to_owned(), format!("{} to {}", one.short, other.short)];
+            let ratio = |figure| one.ratio(other, figure).map_or(ABSENT.to_owned(), units::ratio);
+            rows.push(Row::Cells(words.into_iter().chain(IN_WORDS.map(ratio)).collect()));
+        }
+    }
+    Table { columns, rows }
 }
 
 /// What the curves of a scenario show, all rounds together.
@@ -178,7 +194,7 @@ mod tests {
         let mut report = fixture::report();
         report.runs.push(fixture::bare("idle", 1));
         let scenarios = scenarios(&report);
-        let mut tables = vec![every_run(&scenarios), medians(&scenarios)];
+        let mut tables = vec![every_run(&scenarios), medians(&scenarios), ratios(&scenarios)];
         tables.extend(scenarios.iter().map(percentiles));
         tables.extend(scenarios.iter().map(over_time));
         for table in &tables {
@@ -188,6 +204,7 @@ mod tests {
         }
         // Six runs, two medians where there are two rounds, one run of which nothing is known.
         assert_eq!(cells(&tables[0]).len(), 9);
+        assert_eq!(cells(&tables[2])[1][..3], ["large", "baton to Postfix", "20.0x"]);
         assert!(cells(tables.last().unwrap()).is_empty());
     }
 
