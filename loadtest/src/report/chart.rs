@@ -86,7 +86,7 @@ pub fn over_time(
         let colour = colours.colour(group);
         for course in courses {
             let main = *course == courses[0];
-            for run in group.rounds.iter().filter(|run| main && run.round != middle.round) {
+            for run in group.rounds.iter().filter(|run| main && !std::ptr::eq(**run, middle)) {
                 lines.push(line(colour, Style::Faint, course.points(run), ""));
             }
             let style = if main { Style::Full } else { Style::Dashed };

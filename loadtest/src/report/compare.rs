@@ -89,7 +89,7 @@ impl Comparison {
         let mut left: Vec<&Group> = b.map_or(Vec::new(), |b| b.groups.iter().collect());
         let mut unmatched: Vec<&Group> = a.groups.iter().collect();
         // Those that are the same come first, so that no other takes their place.
-        for matches in [same_relay, same_kind] {
+        for matches in [same_relay, same_settings, same_kind] {
             unmatched.retain(|group| {
                 let place = left.iter().position(|other| matches(group, other));
                 let Some(place) = place else { return true };
@@ -191,6 +191,11 @@ impl Comparison {
 
 fn same_relay(a: &Group, b: &Group) -> bool {
     a.relay == b.relay
+}
+
+/// Of another version.
+fn same_settings(a: &Group, b: &Group) -> bool {
+    same_kind(a, b) && a.relay.settings == b.relay.settings
 }
 
 fn same_kind(a: &Group, b: &Group) -> bool {
@@ -416,8 +421,18 @@ mod tests {
         for run in &mut b.runs {
             run.relay.name = run.relay.name.replace("baton 0.1.0", "baton 0.2.0");
         }
-        let text = compare(&fixture::report(), &b).text();
+        let mut a = fixture::report();
+        for (report, shards) in [(&mut a, ["2", "1"]), (&mut b, ["1", "2"])] {
+            let pair = shards.map(|shards| {
+                let mut run = report.runs[0].clone();
+                run.scenario = "shards".to_owned();
+                run.relay.settings[0].1 = shards.to_owned();
+                run
+            });
+            report.runs.extend(pair);
+        }
+        let text = compare(&a, &b).text();
         assert!(text.contains("steady, baton, relay: baton 0.1.0; then baton 0.2.0\n"), "{text}");
-        assert!(!text.contains("only in"), "{text}");
+        assert!(!text.contains("only in") && !text.contains(", settings: "), "{text}");
     }
 }

@@ -44,9 +44,14 @@ pub fn read(path: &Path) -> Result<Report, Error> {
     parse(&text).map_err(|wrong| Error::Report { path: path.to_owned(), wrong })
 }
 
+/// What cannot be read again, as a float that is no number, is an error; but it is kept, since it may
+/// be the only trace of a long run.
 #[cfg_attr(not(test), expect(dead_code, reason = "for the command that runs the load"))]
 pub fn save(report: &Report, path: &Path) -> Result<(), Error> {
-    replace(path, &print(report))
+    let text = print(report);
+    replace(path, &text)?;
+    parse(&text).map_err(|wrong| Error::Report { path: path.to_owned(), wrong })?;
+    Ok(())
 }
 
 /// The whole text or the old file. Used for pages as well.
@@ -101,18 +106,17 @@ fn parse(text: &str) -> Result<Report, Wrong> {
 fn even(run: &Run) -> Result<(), (&'static str, usize)> {
     let series = &run.series;
     let moments = series.at_s.len();
-    let columns = [
-        ("accepted_per_s", series.accepted_per_s.len(), false),
-        ("delivered_per_s", series.delivered_per_s.len(), false),
-        ("relay_cores", series.relay_cores.len(), true),
-        ("relay_memory_bytes", series.relay_memory_bytes.len(), true),
+    let known = [
+        ("accepted_per_s", series.accepted_per_s.len()),
+        ("delivered_per_s", series.delivered_per_s.len()),
     ];
-    for (column, values, may_be_unknown) in columns {
-        if values != moments && !(may_be_unknown && values == 0) {
-            return Err((column, values));
-        }
-    }
-    Ok(())
+    let may_be_unknown = [
+        ("relay_cores", series.relay_cores.len()),
+        ("relay_memory_bytes", series.relay_memory_bytes.len()),
+    ];
+    let there = may_be_unknown.into_iter().filter(|(_, values)| *values > 0);
+    let uneven = known.into_iter().chain(there).find(|(_, values)| *values != moments);
+    uneven.map_or(Ok(()), Err)
 }
 
 fn json(error: serde_json::Error) -> Wrong {
@@ -142,6 +146,8 @@ impl Wrong {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::report::fixture;
 
@@ -174,7 +180,23 @@ mod tests {
         }
         run.series.relay_memory_bytes = vec![3, 4];
         assert_eq!(parse(golden).as_ref(), Ok(&report));
-        assert_eq!(print(&report), golden);
+        let (now, then) = (print(&report), golden);
+        assert_has(&serde_json::from_str(&now).unwrap(), &serde_json::from_str(then).unwrap());
+    }
+
+    /// All that was there, under the same name and with the same value; more may have come.
+    fn assert_has(now: &Value, then: &Value) {
+        match (now, then) {
+            (Value::Object(now), Value::Object(then)) => {
+                for (name, then) in then {
+                    assert_has(now.get(name).expect(name), then);
+                }
+            }
+            (Value::Array(now), Value::Array(then)) if now.len() == then.len() => {
+                now.iter().zip(then).for_each(|(now, then)| assert_has(now, then));
+            }
+            _ => assert_eq!(now, then),
+        }
     }
 
     #[test]
@@ -224,6 +246,9 @@ mod tests {
         let taken = folder.join("taken");
         fs::create_dir_all(taken.join("full")).unwrap();
         assert!(save(&fixture::report(), &taken).is_err());
+        let mut endless = fixture::report();
+        endless.runs[0].relayed_per_s = f64::INFINITY;
+        assert!(save(&endless, &path).is_err());
         let left = fs::read_dir(&folder).unwrap().count();
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(left, 2, "nothing else stays behind");

@@ -125,7 +125,7 @@ fn told(one: &Group, other: &Group) -> Option<String> {
     Some(out)
 }
 
-impl Group<'_> {
+impl<'a> Group<'a> {
     pub fn spread(&self, figure: Figure) -> Option<Spread> {
         Spread::of(self.rounds.iter().filter_map(|run| figure.of(run)).collect())
     }
@@ -137,7 +137,7 @@ impl Group<'_> {
     }
 
     /// The round that stands for all in a plot: the middle one by messages/s.
-    pub fn middle(&self) -> &Run {
+    pub fn middle(&self) -> &'a Run {
         let mut rounds = self.rounds.clone();
         rounds.sort_by(|one, other| one.relayed_per_s.total_cmp(&other.relayed_per_s));
         rounds[rounds.len() / 2]

@@ -214,13 +214,13 @@ enum Open {
 
 /// A table under its name; none where it is empty.
 fn folded(name: &str, open: Open, table: &Table) -> Option<Element> {
-    let cells = table.rows.iter().any(|row| matches!(row, Row::Cells(_)));
+    let filled = table.rows.iter().any(|row| matches!(row, Row::Cells(_)));
     let mut details = element("details");
     if open == Open::Yes {
         details = details.attribute("open", "open");
     }
     let wide = classed("div", "wide").attribute("tabindex", 0).child(html_table(table));
-    cells.then(|| details.child(element("summary").text(name)).child(wide))
+    filled.then(|| details.child(element("summary").text(name)).child(wide))
 }
 
 fn html_table(table: &Table) -> Element {
