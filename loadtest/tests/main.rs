@@ -1,5 +1,5 @@
-//! The binary as a whole: `send` into `sink`, then `balance`; `dns`; `report`. Over loopback on free
-//! ports.
+//! The binary as a whole: `send` into `sink`, then `balance`; `dns`; `report`. Over loopback on
+//! free ports.
 
 mod dns;
 mod report;

@@ -32,7 +32,8 @@ pub struct Compare {
     /// Report of `run` that is compared
     #[arg(value_name = "B")]
     b: PathBuf,
-    /// Exit with 1 when a figure is worse in B by more than this, and beyond the spread of the rounds
+    /// Exit with 1 when a figure is worse in B by more than this, and beyond the spread of the
+    /// rounds
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     worse: Option<f64>,
 }

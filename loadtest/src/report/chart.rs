@@ -1,7 +1,7 @@
 //! What is plotted of runs: over time, by percentile, beside each other.
 //!
-//! Each relay has one colour on the whole page. Over time the middle round speaks for a relay and the
-//! others stand behind it; a percentile curve has all rounds together, since a latency is one
+//! Each relay has one colour on the whole page. Over time the middle round speaks for a relay and
+//! the others stand behind it; a percentile curve has all rounds together, since a latency is one
 //! whichever round it was in.
 
 use super::figure::{Figure, measured};

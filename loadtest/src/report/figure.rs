@@ -1,8 +1,9 @@
 //! The figures by which runs are judged: one closed list for the tables, the ratios, the bars and
 //! the comparison.
 //!
-//! A figure knows its words, where it stands in a run, how it is written and which way is better. It
-//! never invents a value: what a run did not measure is `None`, and stays so through all medians.
+//! A figure knows its words, where it stands in a run, how it is written and which way is better.
+//! It never invents a value: what a run did not measure is `None`, and stays so through all
+//! medians.
 
 use super::model::{Latency, Run};
 use super::units;

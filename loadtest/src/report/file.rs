@@ -44,8 +44,8 @@ pub fn read(path: &Path) -> Result<Report, Error> {
     parse(&text).map_err(|wrong| Error::Report { path: path.to_owned(), wrong })
 }
 
-/// What cannot be read again, as a float that is no number, is an error; but it is kept, since it may
-/// be the only trace of a long run.
+/// What cannot be read again, as a float that is no number, is an error; but it is kept, since it
+/// may be the only trace of a long run.
 #[cfg_attr(not(test), expect(dead_code, reason = "for the command that runs the load"))]
 pub fn save(report: &Report, path: &Path) -> Result<(), Error> {
     let text = print(report);
@@ -161,7 +161,8 @@ mod tests {
         assert_eq!(parse(&print(&bare)), Ok(bare));
     }
 
-    /// Written once and kept: a change of the meaning of a field shows here, and needs a new FORMAT.
+    /// Written once and kept: a change of the meaning of a field shows here, and needs a new
+    /// FORMAT.
     #[test]
     fn format_1_is_what_it_was() {
         let golden = include_str!("format_1.json");

@@ -2,8 +2,8 @@
 //!
 //! Runs come in the order in which they ran. A `Group` is one relay in one scenario with all its
 //! rounds; its figure is the median of the rounds, its spread goes from the least to the most.
-//! Relays are told apart by all that is known of them, since a test of two settings of the same relay
-//! is a fair one. Also decides who is compared with whom, and the words for that.
+//! Relays are told apart by all that is known of them, since a test of two settings of the same
+//! relay is a fair one. Also decides who is compared with whom, and the words for that.
 
 use super::figure::Figure;
 use super::model::{Relay, Report, Run};

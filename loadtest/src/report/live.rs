@@ -1,9 +1,9 @@
 //! What is seen while a run goes on: one line that overwrites itself, or lines where that is not
 //! possible.
 //!
-//! Time comes in with each moment, so that this is a function of its inputs; whoever calls it prints
-//! what it gets, as it is. A line never is wider than the screen, because one that wraps cannot be
-//! overwritten.
+//! Time comes in with each moment, so that this is a function of its inputs; whoever calls it
+//! prints what it gets, as it is. A line never is wider than the screen, because one that wraps
+//! cannot be overwritten.
 
 use super::units::{ABSENT, count, large, number, printable};
 
@@ -94,10 +94,9 @@ impl Live {
     }
 }
 
-/// `steady 1/3 baton  load     12 s  21,345/s accepted  21,300/s delivered  45 in flight  1.98 cores`
+/// `steady 1/3 baton  load  12 s  21,345/s accepted  21,300/s delivered  45 in flight  1.98 cores`
 ///
-/// At most `width` columns. What was run last loses its end first: it has not changed since the
-/// last line, and the numbers have.
+/// At most `width` columns. The name of what runs loses its end first: one looks for the numbers.
 pub fn progress_line(now: &Moment, width: usize) -> String {
     let width = width.min(WIDTH_MAX);
     let phase = cut(now.phase, 8);

@@ -1,8 +1,8 @@
 //! Elements of a page, which cannot hold a word that was not escaped.
 //!
 //! What is written is both HTML 5 and well-formed XML, so that any parser can read a page: elements
-//! without an end in HTML close themselves, all others are closed in full. Text comes in as it is and
-//! leaves escaped; characters that XML does not allow become U+FFFD (XML 1.0 2.2).
+//! without an end in HTML close themselves, all others are closed in full. Text comes in as it is
+//! and leaves escaped; characters that XML does not allow become U+FFFD (XML 1.0 2.2).
 
 use std::fmt::{Display, Write};
 

@@ -1,14 +1,14 @@
 //! Plots as SVG: scales with round numbers, lines, bars. Knows nothing of relays or messages.
 //!
 //! ```text
-//! 30 K |        ___/\____ baton      an `Axis` turns values into places and has its marks
-//! 20 K |   ____/                     a `Line` has points in values, a style, and a label at its end
-//! 10 K |--/-------------- Postfix    colours are classes `c0`, `c1`, .., which the style sheet fills
+//! 30 K |        ___/\____ baton    an `Axis` turns values into places and has its marks
+//! 20 K |   ____/                   a `Line` has points in values, a style, a label at its end
+//! 10 K |--/-------------- Postfix  colours are classes `c0`, `c1`, .., for the style sheet
 //!    0 +-----------------
 //!      0    10   20 s
 //! ```
-//! Every coordinate is finite and inside the plot, whatever the values are. A long series is thinned
-//! to as many points as there are columns to see them.
+//! Every coordinate is finite and inside the plot, whatever the values are. A long series is
+//! thinned to as many points as there are columns to see them.
 
 use super::markup::{Element, classed, element};
 use super::units;

@@ -1,8 +1,9 @@
 //! The tables that are told of runs, for the terminal, a README and the page alike.
 //!
-//! All figures of each run and the medians of the rounds; percentiles with those that a curve shows;
-//! what changed over time, in a few steps. Which columns there are is decided here, how they look is
-//! not. A table has no row for what was not measured, and `-` where a single value is missing.
+//! All figures of each run and the medians of the rounds; percentiles with those that a curve
+//! shows; what changed over time, in a few steps. Which columns there are is decided here, how they
+//! look is not. A table has no row for what was not measured, and `-` where a single value is
+//! missing.
 
 use super::chart::{Curve, Nines};
 use super::figure::Figure;

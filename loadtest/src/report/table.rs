@@ -1,7 +1,7 @@
 //! A table as text: for a terminal in columns that line up, for a README as markdown.
 //!
-//! Cells come as text; the first columns are words to the left, all others numbers to the right. Two
-//! lines of heads, because columns that share a unit say it once. Never wraps: a terminal does.
+//! Cells come as text; the first columns are words to the left, all others numbers to the right.
+//! Two lines of heads, because columns that share a unit say it once. Never wraps: a terminal does.
 
 use super::units;
 
