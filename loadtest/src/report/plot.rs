@@ -33,7 +33,8 @@ const BAR_HEIGHT: f64 = 15.0;
 const BAR_STEP: f64 = 20.0;
 /// Between two groups of bars, with the name of the second.
 const BAR_HEAD: f64 = 22.0;
-const BAR_LEFT: f64 = 96.0;
+/// Room for the names of bars: as they need, within these.
+const BAR_LEFT: (f64, f64) = (58.0, 116.0);
 const BAR_RIGHT: f64 = 84.0;
 
 /// From values to places between 0 and 1.
@@ -321,6 +322,10 @@ impl Bars {
     pub fn draw(self) -> Element {
         let bars = self.groups.iter().map(|(_, bars)| bars.len()).sum::<usize>();
         let height = self.groups.len() as f64 * BAR_HEAD + bars as f64 * BAR_STEP + 6.0;
+        let names =
+            self.groups.iter().flat_map(|(_, bars)| bars).map(|bar| bar.name.chars().count());
+        let room = names.max().unwrap_or(0).min(LABEL_MAX) as f64 * LETTER + 12.0;
+        let left = room.clamp(BAR_LEFT.0, BAR_LEFT.1);
         let shared = longest(self.groups.iter().flat_map(|(_, bars)| bars));
         let mut svg = canvas(WIDTH, height, &self.told);
         let mut top = 2.0;
@@ -333,7 +338,7 @@ impl Bars {
             };
             let axis = Axis::until(most, 1, units::mark);
             for bar in bars {
-                svg = svg.children(bar.draw(&axis, top));
+                svg = svg.children(bar.draw(&axis, (left, top)));
                 top += BAR_STEP;
             }
         }
@@ -342,16 +347,16 @@ impl Bars {
 }
 
 impl Bar {
-    fn draw(&self, axis: &Axis, top: f64) -> Vec<Element> {
-        let to_x = |value: f64| BAR_LEFT + axis.place(value) * (WIDTH - BAR_LEFT - BAR_RIGHT);
+    fn draw(&self, axis: &Axis, (left, top): (f64, f64)) -> Vec<Element> {
+        let to_x = |value: f64| left + axis.place(value) * (WIDTH - left - BAR_RIGHT);
         let (end, middle) = (to_x(self.value), top + BAR_HEIGHT / 2.0);
         let (least, most) = (to_x(self.range.0), to_x(self.range.1));
         let mut drawn = vec![
-            label("tick end", (BAR_LEFT - 7.0, middle + 4.0), &cut(&self.name, 14)),
+            label("tick end", (left - 7.0, middle + 4.0), &cut(&self.name, LABEL_MAX)),
             classed("rect", &format!("bar c{}", self.colour))
-                .attribute("x", short(BAR_LEFT))
+                .attribute("x", short(left))
                 .attribute("y", short(top))
-                .attribute("width", short((end - BAR_LEFT).max(1.0)))
+                .attribute("width", short((end - left).max(1.0)))
                 .attribute("height", short(BAR_HEIGHT)),
         ];
         if most - least >= 1.0 {
