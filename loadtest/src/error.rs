@@ -8,6 +8,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::report;
+
 /// What can stop a command.
 #[derive(Debug)]
 pub enum Error {
@@ -15,6 +17,7 @@ pub enum Error {
     Listen { address: SocketAddr, source: io::Error },
     Connect { address: SocketAddr, source: io::Error },
     LedgerLine { path: PathBuf, line: usize, text: String },
+    Report { path: PathBuf, wrong: report::file::Wrong },
     Process { pid: u32, source: io::Error },
     Command { program: String, source: io::Error },
     Signals(io::Error),
@@ -41,6 +44,7 @@ impl fmt::Display for Error {
             Error::LedgerLine { path, line, text } => {
                 write!(out, "{}:{line}: not a ledger line: {text:?}", path.display())
             }
+            Error::Report { path, wrong } => write!(out, "{}{}", path.display(), wrong.told()),
             Error::Process { pid, source } => write!(out, "process {pid}: {source}"),
             Error::Command { program, source } => write!(out, "cannot run {program}: {source}"),
             Error::Signals(source) => write!(out, "cannot wait for signals: {source}"),

@@ -5,6 +5,7 @@
 //!   |                            |
 //!   +------> balance <-----------+        lost, duplicated, damaged?
 //! dns          which leads the relay to the sink      idle, cpu: the price of a session, a message
+//! report, compare: what runs came to
 //! ```
 //! Each command has its arguments beside it; this file only picks one. Exit codes: 0 as asked, 1
 //! the run or the balance failed, 2 a mistake in the arguments or the surroundings. Never leaves
@@ -26,6 +27,7 @@ mod loopback;
 mod message;
 mod process;
 mod progress;
+mod report;
 mod send;
 mod signals;
 mod sink;
@@ -56,6 +58,10 @@ enum Command {
     Idle(idle::Args),
     /// Measure the CPU time a process uses while a command runs
     Cpu(cpu::Args),
+    /// Print a report again, or make a page of it
+    Report(report::args::Report),
+    /// Compare two reports; with --worse, exit 1 if the second is
+    Compare(report::args::Compare),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +72,8 @@ fn main() -> ExitCode {
         Command::Balance(args) => balance::run(&args),
         Command::Idle(args) => idle::run(&args),
         Command::Cpu(args) => cpu::run(args),
+        Command::Report(args) => report::args::report(&args),
+        Command::Compare(args) => report::args::compare_two(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("baton-load: {error}");
