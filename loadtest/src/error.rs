@@ -19,7 +19,13 @@ pub enum Error {
     Command { program: String, source: io::Error },
     Signals(io::Error),
     Executor(String),
+    Written(Vec<Mistake>),
+    NoProfile { name: String, shipped: Vec<String> },
+    AuthInClear,
 }
+
+/// `file:line..: what is wrong; allowed: what is allowed`, in a file that somebody wrote.
+pub type Mistake = String;
 
 impl Error {
     /// An error about a file, for `map_err`.
@@ -45,6 +51,15 @@ impl fmt::Display for Error {
             Error::Command { program, source } => write!(out, "cannot run {program}: {source}"),
             Error::Signals(source) => write!(out, "cannot wait for signals: {source}"),
             Error::Executor(what) => write!(out, "cannot start the io_uring executor: {what}"),
+            Error::Written(problems) => out.write_str(&problems.join("\n")),
+            Error::NoProfile { name, shipped } => {
+                let shipped = shipped.join("\n  ");
+                write!(out, "no profile {name:?}; allowed: the path of a file, or\n  {shipped}")
+            }
+            Error::AuthInClear => out.write_str(
+                "--auth would send a password in clear text; allowed: with --tls starttls, with \
+                 --tls implicit, or with --auth-in-clear",
+            ),
         }
     }
 }
