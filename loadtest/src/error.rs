@@ -8,7 +8,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// What can stop a command.
+/// What can stop a command. `Written` is all that is wrong with a file that somebody wrote, each
+/// as `file:line: what is wrong; allowed: what is allowed`.
 #[derive(Debug)]
 pub enum Error {
     File { path: PathBuf, source: io::Error },
@@ -19,13 +20,10 @@ pub enum Error {
     Command { program: String, source: io::Error },
     Signals(io::Error),
     Executor(String),
-    Written(Vec<Mistake>),
+    Written(Vec<String>),
     NoProfile { name: String, shipped: Vec<String> },
     AuthInClear,
 }
-
-/// `file:line..: what is wrong; allowed: what is allowed`, in a file that somebody wrote.
-pub type Mistake = String;
 
 impl Error {
     /// An error about a file, for `map_err`.

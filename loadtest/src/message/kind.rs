@@ -63,12 +63,18 @@ impl Letter<'_> {
 
     /// Which lines the middle of the body is made of.
     pub fn pool<'p>(&self, pools: &'p Pools) -> &'p Pool {
-        match (self.kind, self.travels) {
-            (Kind::Invoice, _) => &pools.base64,
-            (Kind::Newsletter, Travels::SevenBit) => &pools.html,
-            (Kind::Newsletter, _) => &pools.html_eight_bit,
-            (_, Travels::SevenBit) => &pools.prose,
-            (_, _) => &pools.prose_eight_bit,
+        let of = |seven_bit, eight_bit| match self.travels {
+            Travels::SevenBit => seven_bit,
+            Travels::EightBit | Travels::International => eight_bit,
+        };
+        match self.kind {
+            Kind::Invoice => &pools.base64,
+            Kind::Newsletter => of(&pools.html, &pools.html_eight_bit),
+            Kind::Plain
+            | Kind::ContactForm
+            | Kind::PasswordReset
+            | Kind::Correspondence
+            | Kind::Cron => of(&pools.prose, &pools.prose_eight_bit),
         }
     }
 
@@ -76,7 +82,12 @@ impl Letter<'_> {
     pub fn pool_start(&self) -> u64 {
         match self.kind {
             Kind::Newsletter => self.sender.habit(1 << 20) as u64,
-            _ => self.turn,
+            Kind::Plain
+            | Kind::ContactForm
+            | Kind::Invoice
+            | Kind::PasswordReset
+            | Kind::Correspondence
+            | Kind::Cron => self.turn,
         }
     }
 
@@ -101,28 +112,7 @@ impl Letter<'_> {
                     wish = self.wish(),
                 ),
             ),
-            Kind::Newsletter => {
-                self.add_part(out);
-                self.add_text_type(out, "plain");
-                add(
-                    out,
-                    format_args!(
-                        "\r\n{greeting}\r\n\r\nour offers of this week: https://www.{domain}/news\r\n\
-                         Unsubscribe: https://www.{domain}/u?c={:08x}\r\n\r\n",
-                        self.turn as u32
-                    ),
-                );
-                self.add_part(out);
-                self.add_text_type(out, "html");
-                add(
-                    out,
-                    format_args!(
-                        "\r\n<html><head><title>News</title></head><body>\r\n\
-                         <img src=\"https://www.{domain}/wp-content/uploads/head.png\" \
-                         width=\"600\">\r\n<p>{greeting}</p>\r\n"
-                    ),
-                );
-            }
+            Kind::Newsletter => self.add_newsletter(out),
             Kind::Invoice => self.add_invoice(out),
             Kind::PasswordReset => add(
                 out,
@@ -230,6 +220,32 @@ impl Letter<'_> {
 
     fn add_part(&self, out: &mut Vec<u8>) {
         add(out, format_args!("--{}\r\n", self.boundary()));
+    }
+
+    /// The text for those who read no HTML, and the start of the HTML.
+    fn add_newsletter(&self, out: &mut Vec<u8>) {
+        let (greeting, domain) = (self.greeting(), self.sender.domain());
+        self.add_part(out);
+        self.add_text_type(out, "plain");
+        add(
+            out,
+            format_args!(
+                "\r\n{greeting}\r\n\r\nour offers of this week: \
+                 https://www.{domain}/news\r\n\
+                 Unsubscribe: https://www.{domain}/u?c={:08x}\r\n\r\n",
+                self.turn as u32
+            ),
+        );
+        self.add_part(out);
+        self.add_text_type(out, "html");
+        add(
+            out,
+            format_args!(
+                "\r\n<html><head><title>News</title></head><body>\r\n\
+                 <img src=\"https://www.{domain}/wp-content/uploads/head.png\" \
+                 width=\"600\">\r\n<p>{greeting}</p>\r\n"
+            ),
+        );
     }
 
     fn add_invoice(&self, out: &mut Vec<u8>) {

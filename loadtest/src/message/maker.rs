@@ -86,7 +86,9 @@ impl Maker {
         let mixture = &recipe.mixture;
         let counts = || mixture.recipients.iter().map(|share| share.count);
         let recipients_max = counts().map(|count| count.to).max().unwrap_or(1);
-        let varies = counts().any(|count| count != Span::fixed(recipients_max));
+        let fixed = counts().all(|count| count == Span::fixed(recipients_max));
+        // Turns of recipients have gaps when their number varies, and gaps are not even.
+        let evenly = if fixed { Numbers::in_turn } else { Numbers::even };
         let kinds = mixture.kinds.iter().map(|share| ((share.kind, share.bytes), share.weight));
         let sizes = mixture.sizes.iter().map(|share| (share.bytes, share.weight));
         let recipients = mixture.recipients.iter().map(|share| (share.count, share.weight));
@@ -97,11 +99,7 @@ impl Maker {
             recipients: Weighted::new(recipients),
             recipients_max,
             senders: Numbers::new(mixture.senders, Numbers::in_turn),
-            // Turns of recipients have gaps when their number varies, and gaps are not even.
-            domains: match varies {
-                false => Numbers::new(mixture.domains, Numbers::in_turn),
-                true => Numbers::new(mixture.domains, Numbers::even),
-            },
+            domains: Numbers::new(mixture.domains, evenly),
             recipe,
         }
     }

@@ -1,8 +1,8 @@
 //! Profiles: one TOML file describes a day of mail, on both sides of the relay.
 //!
-//! `[mail]` says what `send` sends (`mail.rs`), the `[[site]]` tables how the fake internet answers;
-//! `why` says what the day is good for. Shipped profiles are compiled in and go by their names;
-//! anything else is the path of a file. A file is read as a whole or not at all, and all its
+//! `[mail]` says what `send` sends (`mail.rs`), the `[[site]]` tables how the fake internet
+//! answers; `why` says what the day is good for. Shipped profiles are compiled in and go by their
+//! names; anything else is the path of a file. A file is read as a whole or not at all, and all its
 //! problems are told at once. Never decides how a message or an answer looks.
 
 pub mod mail;

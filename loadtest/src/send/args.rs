@@ -35,7 +35,8 @@ pub struct Args {
     /// that names them by address
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = sources)]
     from_addresses: usize,
-    /// What to send: the name of a profile that is built in (small, hosting-day), or a TOML file
+    /// What to send: the name of a profile that is built in (small, hosting-day; any other name
+    /// lists them all), or a TOML file
     #[arg(long, value_name = "NAME|FILE", default_value = profile::DEFAULT)]
     profile: String,
     /// Length of a message, header included, whatever the profile says (small: 4096)

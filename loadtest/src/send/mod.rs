@@ -1,10 +1,12 @@
 //! `baton-load send`: sessions that offer messages to a relay and keep books of its answers.
 //!
 //! Closed loop: each session sends its next message when the last one is answered. Open loop
-//! (`--rate`): messages are due at moments that a schedule sets and a free session takes each, as
-//! many at once as there are sessions. A message whose connection ends before its final reply is `unknown`; another
-//! one, with a serial of its own, is sent in its place. Every message that was begun ends in the
-//! ledger, also when the run is cut short.
+//! (`--rate`): messages are due at moments that a schedule sets (`arrivals.rs`) and a free session
+//! takes each, as many at once as there are sessions. A message whose connection ends before its
+//! final reply is `unknown`; another one, with a serial of its own, is sent in its place. Every
+//! message that was begun ends in the ledger, also when the run is cut short. What is sent is
+//! decided in `message/`, from a profile; the greeting, TLS and AUTH are part of connecting and of
+//! no message's latency, but for those that were due meanwhile.
 
 pub mod args;
 mod arrivals;
