@@ -50,9 +50,9 @@ fn addresses_outside_ascii_arrive_as_they_are() {
     let (delivered, folder) = (scratch.path("delivered"), scratch.path("mail"));
     let profile = scratch.path("utf8.toml");
     let day = include_str!("../profiles/hosting-day.toml");
-    let share = "smtputf8_permille = 3\n";
+    let share = "smtputf8-permille = 3\n";
     assert!(day.contains(share));
-    fs::write(&profile, day.replace(share, "smtputf8_permille = 1000\n")).unwrap();
+    fs::write(&profile, day.replace(share, "smtputf8-permille = 1000\n")).unwrap();
     let sink = Server::start("sink", &["--ledger", &delivered, "--dump", &folder]);
     for way in [&[][..], &["--chunking"]] {
         let common = ["send", "--to", &sink.address, "--messages", "20", "--sessions", "2"];

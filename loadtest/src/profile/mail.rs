@@ -108,9 +108,9 @@ impl Mixture {
         let senders = table.take("senders", problems);
         let domains = table.take("domains", problems);
         let nobody = Permille(0);
-        let hacked_senders = table.take_or("hacked_senders_permille", nobody, problems);
-        let eight_bit = table.take_or("eight_bit_permille", nobody, problems);
-        let smtputf8 = table.take_or("smtputf8_permille", nobody, problems);
+        let hacked_senders = table.take_or("hacked-senders-permille", nobody, problems);
+        let eight_bit = table.take_or("eight-bit-permille", nobody, problems);
+        let smtputf8 = table.take_or("smtputf8-permille", nobody, problems);
         table.end(problems);
         Some(Mixture {
             sizes: sizes?,

@@ -1,9 +1,10 @@
 //! Profiles: one TOML file describes a day of mail, on both sides of the relay.
 //!
 //! `[mail]` says what `send` sends (`mail.rs`), the `[[site]]` tables how the fake internet
-//! answers; `why` says what the day is good for. Shipped profiles are compiled in and go by their
-//! names; anything else is the path of a file. A file is read as a whole or not at all, and all its
-//! problems are told at once. Never decides how a message or an answer looks.
+//! answers; `why` says what the day is good for. A profile may be about one side alone. Shipped
+//! ones are compiled in and go by their names; anything else is the path of a file. A file is read
+//! as a whole or not at all, and all its problems are told at once. Never decides how a message or
+//! an answer looks.
 
 pub mod mail;
 pub mod reading;
@@ -53,8 +54,7 @@ impl Profile {
         let mut problems = Problems::new(file, text);
         let profile = Table::parse(text, &mut problems).and_then(|mut top| {
             let why = top.take("why", &mut problems);
-            let mail = top.table("mail", "[mail]", &mut problems);
-            let mail = mail.and_then(|table| Mixture::read(table, &mut problems));
+            let mail = top.table_or("mail", "[mail]", ordinary, Mixture::read, &mut problems);
             // What is in these tables is read by whoever answers for the sites.
             let _sites = top.tables("site", "[[site]]", &mut problems);
             top.end(&mut problems);
@@ -63,6 +63,11 @@ impl Profile {
         let lines = problems.into_lines();
         profile.filter(|_| lines.is_empty()).ok_or(lines)
     }
+}
+
+/// What is sent when a profile is about the receiving side alone.
+fn ordinary() -> Mixture {
+    Profile::load(DEFAULT).expect("what is shipped was tested").mail
 }
 
 /// What can be named, and what for.

@@ -76,17 +76,24 @@ impl<'t> Table<'t> {
         errors.is_empty().then_some(top)
     }
 
-    /// The table under `key`, which must be there.
-    pub fn table(
+    /// The table under `key`; `absent` when nobody wrote it, `None` when it is no table.
+    pub fn table_or<T>(
         &mut self,
         key: &'static str,
         heading: &'static str,
+        absent: impl FnOnce() -> T,
+        read: impl FnOnce(Table<'t>, &mut Problems<'_>) -> Option<T>,
         problems: &mut Problems<'_>,
-    ) -> Option<Table<'t>> {
-        let found = self.find(key, heading, problems)?;
+    ) -> Option<T> {
+        self.asked.push(key);
+        let Some(found) = self.entries.remove(key) else {
+            return Some(absent());
+        };
         let place = found.span().start;
         match found.into_inner() {
-            DeValue::Table(entries) => Some(Table { heading, entries, place, asked: Vec::new() }),
+            DeValue::Table(entries) => {
+                read(Table { heading, entries, place, asked: Vec::new() }, problems)
+            }
             _ => {
                 problems.add(place, &format!("`{key}` is not a table"), heading);
                 None

@@ -40,6 +40,12 @@ fn what_is_written_is_what_is_read() {
 }
 
 #[test]
+fn a_profile_without_mail_is_about_sites() {
+    let profile = Profile::parse("p.toml", "why = \"x\"\n[[site]]\n").unwrap();
+    assert_eq!(profile.mail, Profile::load(DEFAULT).unwrap().mail);
+}
+
+#[test]
 fn tables_of_sites_are_for_others() {
     let text = format!("{GOOD}[[site]]\ndomain = \"d0\"\n[[site]]\n");
     assert!(Profile::parse("p.toml", &text).is_ok());
@@ -133,21 +139,21 @@ fn a_mistake_is_told_with_its_place_and_what_is_allowed() {
         ("skew = 1.5", "skew = nan", "7:11: `domains`: skew is NaN", crowd),
         (
             "senders",
-            "eight_bit_permille = 1001\nsenders",
-            "6:22: `eight_bit_permille`: it is 1001",
+            "eight-bit-permille = 1001\nsenders",
+            "6:22: `eight-bit-permille`: it is 1001",
             "a whole number from 0 to 1000",
         ),
         (
             "kinds",
-            "smtputf8_permille = -1\nkinds",
-            "5:21: `smtputf8_permille`: invalid value: integer `-1`, expected u16",
+            "smtputf8-permille = -1\nkinds",
+            "5:21: `smtputf8-permille`: invalid value: integer `-1`, expected u16",
             "a whole number from 0 to 1000",
         ),
         (
             "senders",
             "size = 1\nsenders",
             "6:1: unknown key `size` in [mail]",
-            "sizes, recipients, kinds, senders, domains, hacked_senders_permille, eight_bit_permille, smtputf8_permille",
+            "sizes, recipients, kinds, senders, domains, hacked-senders-permille, eight-bit-permille, smtputf8-permille",
         ),
     ];
     for (old, new, what, allowed) in table {
