@@ -74,7 +74,7 @@ fn ordinary() -> Mixture {
 fn shipped() -> Vec<String> {
     let profiles = SHIPPED.iter().map(|(name, text)| {
         let profile = Profile::parse(name, text).expect("what is shipped was tested");
-        format!("{name}: {}", profile.why)
+        format!("{name}: {}", profile.why.trim().replace('\n', " "))
     });
     profiles.collect()
 }
