@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use crate::report;
 
-/// What can stop a command.
+/// What can stop a command. `Written` is all that is wrong with a file that somebody wrote, each
+/// as `file:line: what is wrong; allowed: what is allowed`.
 #[derive(Debug)]
 pub enum Error {
     File { path: PathBuf, source: io::Error },
@@ -22,6 +23,9 @@ pub enum Error {
     Command { program: String, source: io::Error },
     Signals(io::Error),
     Executor(String),
+    Written(Vec<String>),
+    NoProfile { name: String, shipped: Vec<String> },
+    AuthInClear,
 }
 
 impl Error {
@@ -49,6 +53,15 @@ impl fmt::Display for Error {
             Error::Command { program, source } => write!(out, "cannot run {program}: {source}"),
             Error::Signals(source) => write!(out, "cannot wait for signals: {source}"),
             Error::Executor(what) => write!(out, "cannot start the io_uring executor: {what}"),
+            Error::Written(problems) => out.write_str(&problems.join("\n")),
+            Error::NoProfile { name, shipped } => {
+                let shipped = shipped.join("\n  ");
+                write!(out, "no profile {name:?}; allowed: the path of a file, or\n  {shipped}")
+            }
+            Error::AuthInClear => out.write_str(
+                "--auth would send a password in clear text; allowed: with --tls starttls, with \
+                 --tls implicit, or with --auth-in-clear",
+            ),
         }
     }
 }

@@ -26,6 +26,7 @@ mod ledger;
 mod loopback;
 mod message;
 mod process;
+mod profile;
 mod progress;
 mod report;
 mod send;
@@ -51,7 +52,7 @@ enum Command {
     /// Answer DNS queries for a fake internet whose MX hosts are on this host, until SIGTERM
     Dns(dns::args::Args),
     /// Send messages over many sessions and keep a ledger of the answers
-    Send(send::args::Args),
+    Send(Box<send::args::Args>),
     /// Compare what was sent with what arrived; exit 1 if anything is missing or corrupt
     Balance(balance::Args),
     /// Hold idle sessions and measure what they cost a process
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Sink(args) => sink::args::run(args),
         Command::Dns(args) => dns::args::run(args),
-        Command::Send(args) => send::args::run(args),
+        Command::Send(args) => send::args::run(*args),
         Command::Balance(args) => balance::run(&args),
         Command::Idle(args) => idle::run(&args),
         Command::Cpu(args) => cpu::run(args),

@@ -3,6 +3,7 @@
 
 mod dns;
 mod report;
+mod send;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

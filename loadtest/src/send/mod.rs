@@ -1,13 +1,18 @@
 //! `baton-load send`: sessions that offer messages to a relay and keep books of its answers.
 //!
 //! Closed loop: each session sends its next message when the last one is answered. Open loop
-//! (`--rate`): messages are due at fixed times and a free session takes each, as many at once as
-//! there are sessions. A message whose connection ends before its final reply is `unknown`; another
-//! one, with a serial of its own, is sent in its place. Every message that was begun ends in the
-//! ledger, also when the run is cut short.
+//! (`--rate`): messages are due at moments that a schedule sets (`arrivals.rs`) and a free session
+//! takes each, as many at once as there are sessions. A message whose connection ends before its
+//! final reply is `unknown`; another one, with a serial of its own, is sent in its place. Every
+//! message that was begun ends in the ledger, also when the run is cut short. What is sent is
+//! decided in `message/`, from a profile; the greeting, TLS and AUTH are part of connecting and of
+//! no message's latency, but for those that were due meanwhile.
 
 pub mod args;
+mod arrivals;
+mod login;
 mod report;
+mod stream;
 mod transaction;
 pub mod wire;
 
@@ -21,14 +26,17 @@ use futures_lite::future;
 use glommio::timer::sleep;
 use glommio::{LocalExecutorBuilder, Placement, Task, spawn_local};
 
+use self::arrivals::{Arrivals, Schedule};
+use self::login::Login;
 use self::report::Report;
+use self::stream::Security;
 use self::transaction::{Ended, Pace, Transaction, is_success};
-use self::wire::Client;
+use self::wire::{Approach, Client};
 use crate::error::Error;
 use crate::kernel;
 use crate::ledger::{Fate, Ledger};
 use crate::loopback::Loopback;
-use crate::message::{Framing, Mail, Maker};
+use crate::message::{Framing, Mail, Maker, Transport};
 use crate::progress::{self, Line, Since, Tick};
 use crate::signals::EndRequest;
 
@@ -48,6 +56,15 @@ pub enum Reuse {
     OneMessage,
 }
 
+/// What makes a message be sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pressure {
+    /// Closed loop: a session that is free.
+    FreeSession,
+    /// Open loop: its moment.
+    Due { per_s: f64, arrivals: Arrivals, seed: u64 },
+}
+
 /// What is printed while the run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Telling {
@@ -56,7 +73,7 @@ pub enum Telling {
 }
 
 /// What to send how.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Load {
     pub to: Loopback,
     /// Final replies wanted; `u64::MAX` when only time ends the run.
@@ -67,8 +84,10 @@ pub struct Load {
     pub framing: Framing,
     pub pace: Pace,
     pub reuse: Reuse,
-    /// Messages per second of an open loop.
-    pub rate_per_s: Option<f64>,
+    pub security: Security,
+    /// Sessions take them in turn; without any, nobody logs in.
+    pub logins: Vec<Login>,
+    pub pressure: Pressure,
     pub duration: Option<Duration>,
     /// Attempts to connect again before a session gives up.
     pub reconnects_max: u32,
@@ -90,6 +109,19 @@ impl Load {
         let host = (1 + place % SOURCES_PER_NET) as u8;
         Some(Ipv4Addr::new(127, 0, net, host))
     }
+
+    /// Opens the connection of session `number`.
+    async fn open(&self, number: usize) -> io::Result<Client> {
+        let login = number.checked_rem(self.logins.len()).map(|place| &self.logins[place]);
+        let source = self.source(number);
+        let opened =
+            Client::open(Approach { to: self.to, source, security: &self.security, login });
+        let too_late = async {
+            sleep(self.stall_max).await;
+            Err(io::Error::new(io::ErrorKind::TimedOut, "it is not ready in time"))
+        };
+        future::or(opened, too_late).await
+    }
 }
 
 /// Runs the load to its end, or to SIGINT or SIGTERM.
@@ -100,7 +132,7 @@ pub fn run(load: Load, maker: Maker, ledger: Ledger, report: Report) -> Result<R
         .map_err(|error| Error::Executor(error.to_string()))?;
     executor.run(async move {
         let mut end = EndRequest::listen()?;
-        let first = match Client::open(load.to, load.source(0)).await {
+        let first = match load.open(0).await {
             Ok(client) => client,
             Err(source) => {
                 return Err(Error::Connect { address: load.to.address(), source });
@@ -170,8 +202,8 @@ struct Run {
     start_monotonic: Duration,
     /// Messages that sessions have taken on, but for those that ended unknown.
     claimed: Cell<u64>,
-    /// Open-loop slots that were used, by whatever end.
-    slots: Cell<u64>,
+    /// Of an open loop.
+    schedule: Option<RefCell<Schedule>>,
     next_number: Cell<u64>,
     answered: Cell<u64>,
     last_answer: Cell<Instant>,
@@ -184,6 +216,12 @@ impl Run {
     fn new(load: Load, maker: Maker, ledger: Ledger, report: Report) -> Run {
         let sessions_open = Cell::new(load.sessions);
         let start = Instant::now();
+        let schedule = match load.pressure {
+            Pressure::FreeSession => None,
+            Pressure::Due { per_s, arrivals, seed } => {
+                Some(RefCell::new(Schedule::new(per_s, arrivals, seed)))
+            }
+        };
         Run {
             load,
             maker,
@@ -192,7 +230,7 @@ impl Run {
             start,
             start_monotonic: kernel::monotonic(),
             claimed: Cell::new(0),
-            slots: Cell::new(0),
+            schedule,
             next_number: Cell::new(1),
             answered: Cell::new(0),
             last_answer: Cell::new(start),
@@ -208,11 +246,10 @@ impl Run {
             return None;
         }
         bump(&self.claimed, 1);
-        let Some(rate) = self.load.rate_per_s else {
+        let Some(schedule) = &self.schedule else {
             return Some(None);
         };
-        let slot = self.slots.replace(self.slots.get() + 1);
-        let due = self.start + Duration::from_secs_f64(slot as f64 / rate);
+        let due = self.start + schedule.borrow_mut().next();
         let wait = due.saturating_duration_since(Instant::now());
         if self.is_over(due) {
             return None;
@@ -232,7 +269,7 @@ impl Run {
     }
 
     /// Connects again, patiently; `None` when it stays impossible.
-    async fn connect(&self, source: Option<Ipv4Addr>) -> Option<Client> {
+    async fn connect(&self, session: usize) -> Option<Client> {
         for attempt in 0..=self.load.reconnects_max {
             if attempt > 0 {
                 sleep(RECONNECT_PAUSE).await;
@@ -240,7 +277,7 @@ impl Run {
             if self.is_over(Instant::now()) {
                 return None;
             }
-            if let Ok(client) = Client::open(self.load.to, source).await {
+            if let Ok(client) = self.load.open(session).await {
                 self.count_connection();
                 return Some(client);
             }
@@ -292,7 +329,7 @@ async fn session(run: Rc<Run>, number: usize, first: Option<Client>) {
     while let Some(due) = run.claim().await {
         let connected = match client.take() {
             Some(client) => Some(client),
-            None => run.connect(run.load.source(number)).await,
+            None => run.connect(number).await,
         };
         let Some(mut connected) = connected else {
             // The message was not begun; another session may still have a connection for it.
@@ -326,7 +363,8 @@ async fn one_message(
     let pace = if offers.pipelining { run.load.pace } else { Pace::Lockstep };
     let number = run.next_number.replace(run.next_number.get() + 1);
     let start = due.map_or_else(kernel::monotonic, |due| run.monotonic_at(due));
-    run.maker.fill(number, start, framing, mail);
+    let transport = Transport { framing, offered: offers.travels() };
+    run.maker.fill(number, start, transport, mail);
     let under_way = UnderWay::begin(run, mail);
     let ended = transaction.run(client, mail, framing, pace).await?;
     let now = Instant::now();
@@ -412,8 +450,8 @@ fn write(ledger: &mut Ledger) {
 
 /// Where latencies of this load start.
 pub fn latency_start(load: &Load) -> Since {
-    match load.rate_per_s {
-        Some(_) => Since::Due,
-        None => Since::FinalDot,
+    match load.pressure {
+        Pressure::Due { .. } => Since::Due,
+        Pressure::FreeSession => Since::FinalDot,
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::time::Instant;
 
 use super::wire::{Client, Reply, push_line};
-use crate::message::{Framing, Mail};
+use crate::message::{Framing, Mail, Travels};
 
 /// Whether commands wait for each other's replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,10 +159,15 @@ impl Transaction {
     fn start(&mut self, client: &Client, mail: &Mail) {
         self.output.clear();
         let (sender, bytes) = (&mail.sender, mail.content_bytes);
+        let travels = match mail.travels {
+            Travels::SevenBit => "",
+            Travels::EightBit => " BODY=8BITMIME",
+            Travels::International => " BODY=8BITMIME SMTPUTF8",
+        };
         if client.offers().size {
-            push_line(&mut self.output, format_args!("MAIL FROM:<{sender}> SIZE={bytes}"));
+            push_line(&mut self.output, format_args!("MAIL FROM:<{sender}> SIZE={bytes}{travels}"));
         } else {
-            push_line(&mut self.output, format_args!("MAIL FROM:<{sender}>"));
+            push_line(&mut self.output, format_args!("MAIL FROM:<{sender}>{travels}"));
         }
     }
 

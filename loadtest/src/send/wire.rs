@@ -1,21 +1,26 @@
 //! The client half of an SMTP connection: commands out, replies in.
 //!
-//! Owns the socket and what was read from it but not used. Knows how replies end (RFC 5321 4.2.1)
-//! and what the server offers; which command comes next is decided in `source.rs`. A reply longer
-//! than the buffer, or one that is none, ends the connection.
+//! Owns the stream and what was read from it but not used. Knows how a connection begins (greeting,
+//! `EHLO`, TLS, AUTH), how replies end (RFC 5321 4.2.1) and what the server offers; which command
+//! comes next is decided in `transaction.rs`. A reply longer than the buffer, or one that is none,
+//! ends the connection. Never takes words from before TLS for words from under it (RFC 3207 4.2).
 
 use std::future::poll_fn;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 
-use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use futures_lite::AsyncWrite;
+use futures_rustls::TlsConnector;
 use glommio::net::TcpStream;
 use memchr::memchr;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::login::Login;
+use super::stream::{Security, Stream};
 use crate::kernel;
 use crate::loopback::Loopback;
+use crate::message::Travels;
 
 /// No reply may be longer (all its lines together).
 const REPLY_BYTES_MAX: usize = 16 << 10;
@@ -37,16 +42,29 @@ pub enum Parsed<'a> {
 }
 
 /// What a server offers in answer to `EHLO`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Offers {
     pub pipelining: bool,
     pub chunking: bool,
     pub size: bool,
+    pub eight_bit: bool,
+    pub smtputf8: bool,
+    pub starttls: bool,
+    pub auth_plain: bool,
+}
+
+/// How to get to a server, and who to be there.
+#[derive(Clone, Copy)]
+pub struct Approach<'a> {
+    pub to: Loopback,
+    pub source: Option<Ipv4Addr>,
+    pub security: &'a Security,
+    pub login: Option<&'a Login>,
 }
 
 /// One connection that has been greeted.
 pub struct Client {
-    stream: TcpStream,
+    stream: Stream,
     input: Box<[u8]>,
     used: usize,
     filled: usize,
@@ -54,28 +72,65 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects, from `source` when given, waits for the greeting, says `EHLO`.
-    pub async fn open(to: Loopback, source: Option<Ipv4Addr>) -> io::Result<Client> {
-        let stream = match source {
+    /// Connects, waits for the greeting, says `EHLO`; begins TLS and logs in where that is asked.
+    pub async fn open(approach: Approach<'_>) -> io::Result<Client> {
+        let Approach { to, source, security, login } = approach;
+        let tcp = match source {
             None => TcpStream::connect(to.address()).await?,
             Some(source) => connect_from(source, to.address()).await?,
         };
-        stream.set_nodelay(true)?;
+        tcp.set_nodelay(true)?;
+        let stream = match security {
+            Security::Clear | Security::StartTls(_) => Stream::Clear(tcp),
+            Security::Implicit(connector) => Stream::Clear(tcp).secured(connector, to).await?,
+        };
         let input = vec![0; REPLY_BYTES_MAX].into_boxed_slice();
-        let offers = Offers { pipelining: false, chunking: false, size: false };
+        let offers = Offers::default();
         let mut client = Client { stream, input, used: 0, filled: 0, offers };
-        let greeting = client.reply().await?.code;
-        client.send(b"EHLO load.test\r\n").await?;
-        let hello = client.reply().await?;
-        let offers = Offers::read(hello.text);
-        if greeting != 220 || hello.code != 250 {
-            return Err(io::Error::new(
-                io::ErrorKind::ConnectionRefused,
-                "not greeted with 220, 250",
-            ));
+        client.expect(220, "the greeting").await?;
+        client.hello().await?;
+        if let Security::StartTls(connector) = security {
+            client = client.start_tls(connector, to).await?;
+            client.hello().await?;
         }
-        client.offers = offers;
+        if let Some(login) = login {
+            client.log_in(login).await?;
+        }
         Ok(client)
+    }
+
+    async fn hello(&mut self) -> io::Result<()> {
+        self.send(b"EHLO load.test\r\n").await?;
+        let hello = self.reply().await?;
+        let (code, offers) = (hello.code, Offers::read(hello.text));
+        self.offers = offers;
+        if code == 250 { Ok(()) } else { Err(refused("EHLO", code)) }
+    }
+
+    async fn start_tls(mut self, connector: &TlsConnector, to: Loopback) -> io::Result<Client> {
+        if !self.offers.starttls {
+            return Err(io::Error::other("it does not offer STARTTLS"));
+        }
+        self.send(b"STARTTLS\r\n").await?;
+        self.expect(220, "STARTTLS").await?;
+        if self.used != self.filled {
+            return Err(io::Error::other("it said more in clear text after STARTTLS"));
+        }
+        let stream = self.stream.secured(connector, to).await?;
+        Ok(Client { stream, ..self })
+    }
+
+    async fn log_in(&mut self, login: &Login) -> io::Result<()> {
+        if !self.offers.auth_plain {
+            return Err(io::Error::other("it does not offer AUTH PLAIN"));
+        }
+        self.send(login.command().as_bytes()).await?;
+        self.expect(235, "AUTH").await
+    }
+
+    async fn expect(&mut self, code: u16, what: &str) -> io::Result<()> {
+        let reply = self.reply().await?.code;
+        if reply == code { Ok(()) } else { Err(refused(what, reply)) }
     }
 
     pub fn offers(&self) -> Offers {
@@ -83,7 +138,7 @@ impl Client {
     }
 
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes).await
+        self.stream.send(bytes).await
     }
 
     /// The next reply, which stays valid until the next call.
@@ -117,7 +172,7 @@ impl Client {
         if room.is_empty() {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        match poll_fn(|cx| Pin::new(&mut self.stream).poll_read(cx, room)).await? {
+        match poll_fn(|cx| self.stream.poll_read(cx, room)).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             bytes => {
                 self.filled += bytes;
@@ -125,6 +180,12 @@ impl Client {
             }
         }
     }
+}
+
+/// Codes only: words of a peer do not belong on a terminal.
+fn refused(what: &str, code: u16) -> io::Error {
+    let words = format!("it answered {what} with {code}");
+    io::Error::new(io::ErrorKind::ConnectionRefused, words)
 }
 
 /// glommio has no way to bind before it connects.
@@ -144,17 +205,31 @@ async fn connect_from(source: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream>
 
 impl Offers {
     fn read(hello: &[u8]) -> Offers {
-        let mut offers = Offers { pipelining: false, chunking: false, size: false };
+        let mut offers = Offers::default();
         for line in hello.split(|byte| *byte == b'\n').skip(1) {
-            let line = line.get(4..).unwrap_or_default().trim_ascii_end();
-            match line.split(|byte| *byte == b' ').next().unwrap_or_default() {
-                word if word.eq_ignore_ascii_case(b"PIPELINING") => offers.pipelining = true,
-                word if word.eq_ignore_ascii_case(b"CHUNKING") => offers.chunking = true,
-                word if word.eq_ignore_ascii_case(b"SIZE") => offers.size = true,
+            let line = line.get(4..).unwrap_or_default().trim_ascii_end().to_ascii_uppercase();
+            let mut words = line.split(|byte| *byte == b' ');
+            match words.next().unwrap_or_default() {
+                b"PIPELINING" => offers.pipelining = true,
+                b"CHUNKING" => offers.chunking = true,
+                b"SIZE" => offers.size = true,
+                b"8BITMIME" => offers.eight_bit = true,
+                b"SMTPUTF8" => offers.smtputf8 = true,
+                b"STARTTLS" => offers.starttls = true,
+                b"AUTH" => offers.auth_plain |= words.any(|word| word == b"PLAIN"),
                 _ => {}
             }
         }
         offers
+    }
+
+    /// The most that a message may ask for.
+    pub fn travels(self) -> Travels {
+        match (self.eight_bit, self.smtputf8) {
+            (false, _) => Travels::SevenBit,
+            (true, false) => Travels::EightBit,
+            (true, true) => Travels::International,
+        }
     }
 }
 
@@ -218,7 +293,20 @@ mod tests {
     #[test]
     fn offers_are_words_of_their_own_lines() {
         let hello = b"250-CHUNKING.test\r\n250-size 5\r\n250 PIPELINING";
-        let offers = Offers { pipelining: true, chunking: false, size: true };
+        let offers = Offers { pipelining: true, size: true, ..Offers::default() };
         assert_eq!(Offers::read(hello), offers);
+        let hello =
+            b"250-a\r\n250-AUTH LOGIN plain\r\n250-StartTLS\r\n250-8BITMIME\r\n250 SMTPUTF8";
+        let offers = Offers::read(hello);
+        assert!(offers.auth_plain && offers.starttls && !offers.chunking);
+        assert_eq!(offers.travels(), Travels::International);
+        assert!(!Offers::read(b"250-a\r\n250 AUTH XPLAIN PLAINER").auth_plain);
+    }
+
+    #[test]
+    fn utf8_needs_eight_bits() {
+        let travels = |hello: &[u8]| Offers::read(hello).travels();
+        assert_eq!(travels(b"250-a\r\n250 SMTPUTF8"), Travels::SevenBit);
+        assert_eq!(travels(b"250-a\r\n250 8BITMIME"), Travels::EightBit);
     }
 }
