@@ -11,12 +11,51 @@ use std::path::{Path, PathBuf};
 /// What can stop a command.
 #[derive(Debug)]
 pub enum Error {
-    File { path: PathBuf, source: io::Error },
-    Listen { address: SocketAddr, source: io::Error },
-    Connect { address: SocketAddr, source: io::Error },
-    LedgerLine { path: PathBuf, line: usize, text: String },
-    Process { pid: u32, source: io::Error },
-    Command { program: String, source: io::Error },
+    File {
+        path: PathBuf,
+        source: io::Error,
+    },
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    Connect {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    Profile {
+        path: PathBuf,
+        line: usize,
+        column: usize,
+        what: String,
+    },
+    /// Neither a shipped profile nor a file that can be read.
+    ProfileFile {
+        path: PathBuf,
+        shipped: String,
+        source: io::Error,
+    },
+    /// A line names a message by its recipient alone, and several messages went to it.
+    Ambiguous {
+        recipient: String,
+    },
+    /// The certificate or key of a server cannot be used.
+    Certificate {
+        what: String,
+    },
+    LedgerLine {
+        path: PathBuf,
+        line: usize,
+        text: String,
+    },
+    Process {
+        pid: u32,
+        source: io::Error,
+    },
+    Command {
+        program: String,
+        source: io::Error,
+    },
     Signals(io::Error),
     Executor(String),
 }
@@ -38,6 +77,20 @@ impl fmt::Display for Error {
             Error::Connect { address, source } => {
                 write!(out, "cannot connect to {address}: {source}")
             }
+            Error::Profile { path, line, column, what } => {
+                write!(out, "{}:{line}:{column}: {what}", path.display())
+            }
+            Error::ProfileFile { path, shipped, source } => write!(
+                out,
+                "{}: {source}; a profile is a file, or one of {shipped}",
+                path.display()
+            ),
+            Error::Ambiguous { recipient } => write!(
+                out,
+                "several messages went to {recipient}, so a line with \"-\" instead of a serial \
+                 does not say which is meant: balance one run at a time"
+            ),
+            Error::Certificate { what } => out.write_str(what),
             Error::LedgerLine { path, line, text } => {
                 write!(out, "{}:{line}: not a ledger line: {text:?}", path.display())
             }

@@ -25,6 +25,7 @@ mod ledger;
 mod loopback;
 mod message;
 mod process;
+mod profile;
 mod progress;
 mod send;
 mod signals;
