@@ -1,6 +1,7 @@
-//! The binary as a whole: `send` into `sink`, then `balance`; `dns`. Over loopback on free ports.
+//! The binary as a whole: `send` into `sink`, then `balance`; `dns`; sites. Over loopback on free ports.
 
 mod dns;
+mod sites;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

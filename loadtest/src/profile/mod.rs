@@ -28,6 +28,7 @@ const SHIPPED: [(&str, &str); 3] = [
 pub struct Profile {
     /// What it is good for, in a sentence or two.
     #[serde(deserialize_with = "reason")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "it is for whoever reads the file"))]
     pub why: String,
     /// What is sent; the sites do not depend on it.
     #[serde(default, rename = "mail")]

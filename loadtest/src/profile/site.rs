@@ -200,9 +200,9 @@ fn word<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
     args::word(&String::deserialize(input)?).map_err(D::Error::custom)
 }
 
-fn whole<T: TryFrom<i64> + PartialOrd>(value: i64, least: T, most: T) -> Result<T, String>
+fn whole<T>(value: i64, least: T, most: T) -> Result<T, String>
 where
-    T: std::fmt::Display,
+    T: TryFrom<i64> + PartialOrd + std::fmt::Display,
 {
     let number = T::try_from(value).ok().filter(|number| (&least..=&most).contains(&number));
     number.ok_or_else(|| format!("a whole number from {least} to {most}, not {value}"))

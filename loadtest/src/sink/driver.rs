@@ -31,6 +31,7 @@ pub struct House {
 }
 
 /// How the talk over one stream ended.
+#[expect(clippy::large_enum_variant, reason = "made once a connection, never kept")]
 enum End<'a> {
     Over,
     Handshake(Visit<'a>, Handshake),

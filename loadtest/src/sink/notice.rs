@@ -167,12 +167,9 @@ fn parts<'a>(body: &'a [u8], boundary: &[u8]) -> Vec<&'a [u8]> {
         let end = at + line_end(&body[at..]);
         let line = body[at..end].trim_ascii_end();
         let after = line.strip_prefix(b"--").and_then(|line| line.strip_prefix(boundary));
-        match after {
-            Some(b"" | b"--") => {
-                parts.extend(open.map(|start: usize| &body[start..at]));
-                open = (after == Some(b"")).then_some(end);
-            }
-            Some(_) | None => {}
+        if let Some(b"" | b"--") = after {
+            parts.extend(open.map(|start: usize| &body[start..at]));
+            open = (after == Some(b"")).then_some(end);
         }
         at = end;
     }
