@@ -13,13 +13,15 @@
 //! | `withhold` | extensions that are not offered: `["CHUNKING", "PIPELINING"]` |
 //! | `size-max` | bytes of a message that SIZE offers (RFC 1870); more is answered 552 |
 //! | `unknown-users` | `{ share, replies }` of 1000 addresses, always the same ones |
-//! | `greylist` | `{ seconds, attempts, replies }`: refused so often, and until so long after the first |
+//! | `greylist` | `{ seconds, attempts, replies }`: refused so often, and so long after the first |
 //! | `reject-recipients`, `defer-recipients` | `{ share, replies }` of 1000 `RCPT`s, at random |
 //! | `reject-messages`, `defer-messages` | `{ share, replies }` of 1000 final dots, at random |
 //! | `slow` | `{ greeting-ms, reply-ms, final-ms, spread-percent }` |
-//! | `drop` | `{ greeting, mail, data, final, taken }`: of 1000 sessions, `MAIL`s, messages, cut there |
+//! | `drop` | `{ greeting, mail, data, final, taken }`: of 1000 that get there, how many are cut |
 //!
-//! Only says what is there; what it means at which command is decided in `sink/`.
+//! `replies` may be left out; it is a list of texts, or of `{ text, weight }` (`words.rs`). What is
+//! rejected at `RCPT` or after the message is never a notice (null sender), or nobody would learn
+//! what bounced. Only says what is there; what it means at which command is decided in `sink/`.
 
 use std::collections::HashSet;
 

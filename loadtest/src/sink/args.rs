@@ -44,8 +44,8 @@ pub struct Args {
     /// Keep every message as NNNNNN.eml, and its MAIL and RCPT commands as NNNNNN.env
     #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
-    /// Append `serial TAB recipient` for each recipient that a notice calls failed, before the notice
-    /// is answered; what `balance --bounced` reads
+    /// Append `serial TAB recipient` for each recipient that a notice (RFC 3464) calls failed,
+    /// before the notice is answered; what `balance --bounced` reads
     #[arg(long, value_name = "FILE")]
     bounces: Option<PathBuf>,
     /// Let sites behave as this profile says: a file, or kind, bad-day, providers. The other
@@ -64,7 +64,8 @@ pub struct Args {
     /// Wait before the final reply to each message
     #[arg(long, value_name = "MS", default_value_t = 0)]
     delay_ms: u32,
-    /// Of 1000 recipient addresses, how many do not exist (550, the same ones each time)
+    /// Of 1000 recipient addresses, how many do not exist (550, the same ones each time); not for
+    /// notices, so that it is known what bounced
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = permille)]
     reject_permille: u16,
     /// Of 1000 RCPT commands, how many are told to come back later (451, at random)

@@ -1,4 +1,4 @@
-//! The books of the sink: the ledger, the list of sessions, bounces, the folder of messages, totals.
+//! The books of the sink: ledger, list of sessions, bounces, folder of messages, totals.
 //!
 //! Each message is entered everywhere before it is answered. A message that is not one of ours is
 //! looked at once more, as it may be a notice that one of ours bounced (`notice.rs`). Never answers

@@ -3,7 +3,7 @@
 //! Owns the counts that limits and greylisting go by, and how often each behaviour was met. Time
 //! is told by the caller. Bounded: what grows with clients and recipients is kept in two
 //! generations, and when the younger one is full the older one is forgotten, so that whatever was
-//! used lately is there. A triplet that was forgotten is greylisted again, as it would be elsewhere.
+//! used lately is there. A triplet that was forgotten is greylisted again, as anywhere else.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

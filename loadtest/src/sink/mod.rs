@@ -5,7 +5,7 @@
 //! | `args` | the arguments, and the server that they ask for |
 //! | `driver` | one connection: the socket, the clock, the waits |
 //! | `session`, `dots` | SMTP without a socket |
-//! | `personality`, `sites`, `memory` | how servers behave, which one is meant, what they remember |
+//! | `personality`, `sites`, `memory` | how servers behave, which is meant, what they remember |
 //! | `tls` | the certificate, and handshakes that fail on purpose |
 //! | `books`, `notice` | what is written down of messages, notices among them |
 //!

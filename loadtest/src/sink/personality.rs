@@ -5,7 +5,8 @@
 //! | `dead`, `session-refused`, `too-many-sessions`, `dropped-at-greeting` | a session meets it |
 //! | `rate-limited`, `session-full`, `dropped-after-mail` | a `MAIL` does |
 //! | `greylisted`, `unknown-user`, `recipient-rejected`, `recipient-deferred` | a `RCPT` does |
-//! | `too-big`, `message-rejected`, `message-deferred`, `dropped-in-data`, `dropped-at-end`, `dropped-taken` | a message does |
+//! | `too-big`, `message-rejected`, `message-deferred` | a message does |
+//! | `dropped-in-data`, `dropped-at-end`, `dropped-taken` | a message does |
 //! | `broken-tls` | a `STARTTLS` does |
 //! | `slowed` | something waits |
 //!

@@ -409,6 +409,11 @@ impl Session {
         self.world.memory.borrow_mut().note(place, behaviour);
     }
 
+    /// Whether the message has the null sender (RFC 5321 4.5.5).
+    fn is_notice(&self) -> bool {
+        command::path(&self.envelope.mail).is_empty()
+    }
+
     /// Whose limits these are.
     fn who(&self) -> Client {
         (self.server.number, self.peer)
@@ -495,7 +500,8 @@ impl Session {
             self.phase = Phase::Closed;
             return;
         }
-        let (why, odds) = if personality.message_rejection.hit(&mut self.dice) {
+        let (why, odds) = if !self.is_notice() && personality.message_rejection.hit(&mut self.dice)
+        {
             (Behaviour::MessageRejected, &personality.message_rejection)
         } else if personality.message_deferral.hit(&mut self.dice) {
             (Behaviour::MessageDeferred, &personality.message_deferral)

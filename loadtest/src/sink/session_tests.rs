@@ -500,3 +500,18 @@ fn tls_is_offered_once_and_what_was_said_before_is_forgotten() {
         assert!(said.ends_with("500 5.5.1 unknown command\r\n"), "{said}");
     }
 }
+
+#[test]
+fn a_notice_may_have_to_wait_but_is_not_rejected() {
+    let notice = MESSAGE.replace("<a@x.test>", "<>");
+    for (lines, codes) in [
+        ("unknown-users = { share = 1000 }", "250 250 354 250"),
+        ("reject-recipients = { share = 1000 }", "250 250 354 250"),
+        ("reject-messages = { share = 1000 }", "250 250 354 250"),
+        ("greylist = {}", "250 450 503 500 500"),
+        ("defer-recipients = { share = 1000 }", "250 451 503 500 500"),
+        ("defer-messages = { share = 1000 }", "250 250 354 451"),
+    ] {
+        assert_eq!(hold_all(|| world_of(lines), OWN, &notice).codes.join(" "), codes, "{lines}");
+    }
+}

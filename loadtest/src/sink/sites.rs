@@ -3,7 +3,11 @@
 //! | the connection came to | behaviours |
 //! |---|---|
 //! | an address of `dns --spread`, 127.64.0.0/10 | all are those of the site that has the address |
-//! | any other, such as 127.0.0.1 | of a `RCPT`, those of the recipient's domain; of a message (its final reply, its cuts, its final wait), those of its first accepted recipient's domain; all else is ordinary |
+//! | any other, such as 127.0.0.1 | those of domains, as far as one is known |
+//!
+//! The latter means: of a `RCPT`, those of the recipient's domain; of a message (its final reply,
+//! the wait before, its cuts), those of its first accepted recipient's domain; all else, which is
+//! what concerns sessions, `MAIL`, TLS and what is offered, is that of an ordinary site.
 //!
 //! A site's number is the one that `dns` made its address from, a domain's is a hash of its name.
 //! Multiples of the golden ratio spread consecutive numbers evenly over the shares, so that ten

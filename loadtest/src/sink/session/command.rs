@@ -3,7 +3,8 @@
 //! Decides what a `MAIL`, `RCPT`, `DATA`, `BDAT` and `STARTTLS` is told. Limits and refusals of a
 //! recipient come in a fixed order: what does not exist is rejected first, so that it is so at each
 //! attempt; then greylisting; then the dice, rejection before deferral. A command out of order
-//! (RFC 5321 4.1.4) meets none of them.
+//! (RFC 5321 4.1.4) meets none of them. A notice may have to wait but is not rejected, for then
+//! nobody would learn what bounced.
 
 use super::*;
 use crate::profile::site::Tls;
@@ -174,7 +175,8 @@ impl Session {
         address: &[u8],
     ) -> Option<(Behaviour, &'a Replies)> {
         let personality: &Personality = &server.personality;
-        if self.misses(personality, address) {
+        let is_notice = self.is_notice();
+        if !is_notice && self.misses(personality, address) {
             return Some((Behaviour::UnknownUser, &personality.unknown_user.replies));
         }
         if let Some(greylist) = &personality.greylist {
@@ -185,12 +187,13 @@ impl Session {
                 return Some((Behaviour::Greylisted, &greylist.replies));
             }
         }
-        let odds = [
-            (Behaviour::RecipientRejected, &personality.recipient_rejection),
-            (Behaviour::RecipientDeferred, &personality.recipient_deferral),
-        ];
-        let hit = odds.into_iter().find(|(_, odds)| odds.hit(&mut self.dice));
-        hit.map(|(why, odds)| (why, &odds.replies))
+        let (rejection, deferral) =
+            (&personality.recipient_rejection, &personality.recipient_deferral);
+        if !is_notice && rejection.hit(&mut self.dice) {
+            return Some((Behaviour::RecipientRejected, &rejection.replies));
+        }
+        let hit = deferral.hit(&mut self.dice);
+        hit.then_some((Behaviour::RecipientDeferred, &deferral.replies))
     }
 
     /// Not the dice: a mailbox that does not exist must not exist at the next attempt either.
