@@ -23,15 +23,11 @@ pub enum Error {
         address: SocketAddr,
         source: io::Error,
     },
-    Profile {
-        path: PathBuf,
-        line: usize,
-        column: usize,
-        what: String,
-    },
+    /// Mistakes in a file that somebody wrote: `file:line:column: what is wrong`.
+    Written(Vec<String>),
     /// Neither a shipped profile nor a file that can be read.
-    ProfileFile {
-        path: PathBuf,
+    NoProfile {
+        name: String,
         shipped: String,
         source: io::Error,
     },
@@ -77,14 +73,10 @@ impl fmt::Display for Error {
             Error::Connect { address, source } => {
                 write!(out, "cannot connect to {address}: {source}")
             }
-            Error::Profile { path, line, column, what } => {
-                write!(out, "{}:{line}:{column}: {what}", path.display())
+            Error::Written(mistakes) => out.write_str(&mistakes.join("\n")),
+            Error::NoProfile { name, shipped, source } => {
+                write!(out, "{name}: {source}; a profile is a file, or one of {shipped}")
             }
-            Error::ProfileFile { path, shipped, source } => write!(
-                out,
-                "{}: {source}; a profile is a file, or one of {shipped}",
-                path.display()
-            ),
             Error::Ambiguous { recipient } => write!(
                 out,
                 "several messages went to {recipient}, so a line with \"-\" instead of a serial \

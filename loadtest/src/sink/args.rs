@@ -87,7 +87,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<ExitCode, Error> {
     kernel::raise_open_files(1 << 20);
-    let profile = args.profile.as_deref().map(Profile::open).transpose()?;
+    let profile = args.profile.as_deref().map(Profile::load).transpose()?;
     let ordinary = ordinary(&args);
     let sites = profile.map_or(Vec::new(), |profile| profile.sites);
     let shared =

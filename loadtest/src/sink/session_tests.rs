@@ -1,8 +1,7 @@
 //! Tests of the sink's session: each dialogue whole, byte by byte, and in pieces of every size.
 
 use super::*;
-use crate::profile::Profile;
-use crate::profile::site::Tls;
+use crate::profile::site::{self, Tls};
 use crate::profile::words::Replies;
 use crate::sink::personality::{Limit, MESSAGE_BYTES_MAX, Odds, Offer, Personality};
 
@@ -231,10 +230,10 @@ fn a_connection_brings_as_many_messages_as_it_may() {
 
 /// A world of the `[[site]]` that is written in `lines`, which are all sites there are.
 fn world_of(lines: &str) -> Rc<World> {
-    let text = format!("why = \"test\"\n[[site]]\nname = \"it\"\nshare = 1000\n{lines}\n");
-    let profile = Profile::parse("test".as_ref(), &text).unwrap();
+    let text = format!("[[site]]\nname = \"it\"\nshare = 1000\n{lines}\n");
+    let sites = site::read(&text).unwrap();
     let it = |site| (1000, Personality::of(site, Tls::None));
-    Rc::new(World::new(Sites::new(profile.sites.into_iter().map(it).collect(), plain(), 1), 1))
+    Rc::new(World::new(Sites::new(sites.into_iter().map(it).collect(), plain(), 1), 1))
 }
 
 /// An address that is a site's own.
@@ -449,11 +448,10 @@ fn limits_are_over_when_their_time_is() {
 
 #[test]
 fn where_the_address_is_shared_recipients_fare_by_their_domain() {
-    let profile = "why = \"t\"\n[[site]]\nname = \"no\"\nshare = 500\nwithhold = [\"CHUNKING\"]\n\
+    let text = "[[site]]\nname = \"no\"\nshare = 500\nwithhold = [\"CHUNKING\"]\n\
                    unknown-users = { share = 1000 }\ndrop = { mail = 1000 }\n\
                    [[site]]\nname = \"late\"\nshare = 500\ndefer-messages = { share = 1000 }\n";
-    let profile = Profile::parse("test".as_ref(), profile).unwrap();
-    let shared = profile.sites.into_iter();
+    let shared = site::read(text).unwrap().into_iter();
     let shared = shared.map(|site| (site.share.0, Personality::of(site, Tls::None))).collect();
     let sites = Sites::new(shared, plain(), 1);
     let domain = |place| {
