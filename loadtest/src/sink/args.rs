@@ -77,7 +77,7 @@ pub struct Args {
     /// Do not offer PIPELINING
     #[arg(long)]
     no_pipelining: bool,
-    /// Decides which addresses are rejected and which commands deferred
+    /// Decides which site behaves how, which addresses do not exist, and all dice
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Print totals every 250 ms and latencies at the end, as JSON for a program

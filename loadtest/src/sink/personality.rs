@@ -278,3 +278,43 @@ impl Limit {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn behaviours_have_a_place_and_a_word_of_their_own() {
+        for (place, behaviour) in Behaviour::ALL.into_iter().enumerate() {
+            assert_eq!(behaviour as usize, place, "{behaviour:?}");
+        }
+        let words: HashSet<&str> = Behaviour::ALL.into_iter().map(Behaviour::word).collect();
+        assert_eq!(words.len(), Behaviour::ALL.len());
+    }
+
+    #[test]
+    fn shares_are_of_a_thousand_and_the_ends_throw_no_dice() {
+        let mut dice = fastrand::Rng::with_seed(5);
+        let before = dice.clone();
+        assert!(!hit(0, &mut dice) && hit(1000, &mut dice));
+        assert_eq!(dice, before);
+        let hits = (0..10_000).filter(|_| hit(300, &mut dice)).count();
+        assert!((2800..3200).contains(&hits), "{hits}");
+    }
+
+    #[test]
+    fn what_a_profile_leaves_out_is_kind() {
+        let only = |lines: &str, tls| {
+            let text = format!("[[site]]\nname = \"a\"\nshare = 1\n{lines}\n");
+            Personality::of(site::read(&text).unwrap().remove(0), tls)
+        };
+        let kind = Personality { name: "a".into(), ..Personality::kind() };
+        assert_eq!(format!("{:?}", only("", Tls::None)), format!("{kind:?}"));
+        // TLS is as the arguments say, unless the site has a say in it.
+        assert_eq!(only("", Tls::Works).tls, Tls::Works);
+        assert_eq!(only("tls = \"none\"", Tls::Works).tls, Tls::None);
+        assert_eq!(only("size-max = 4294967295", Tls::None).size_max, MESSAGE_BYTES_MAX);
+    }
+}
