@@ -24,7 +24,7 @@
 //! what bounced. Only says what is there; what it means at which command is decided in `sink/`.
 
 use serde::de::{Deserializer, Error as _};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::words::Words;
@@ -100,7 +100,7 @@ pub struct Limit {
 }
 
 /// What becomes of `STARTTLS`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tls {
     /// It is not offered.
