@@ -23,8 +23,8 @@
 //! rejected at `RCPT` or after the message is never a notice (null sender), or nobody would learn
 //! what bounced. Only says what is there; what it means at which command is decided in `sink/`.
 
-use serde::de::{Deserializer, Error as _};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::words::Words;
