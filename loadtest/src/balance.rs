@@ -3,9 +3,12 @@
 //! Counts pairs of message and recipient. A pair answered 250 must be delivered, or still queued,
 //! or bounced; otherwise it is missing. Deliveries beyond the first of a pair are duplicates. A
 //! pair whose fate is unknown to the sender may be delivered or not. `unexpected` are deliveries of
-//! pairs that were never sent or were refused. Never looks at messages, only at ledgers.
+//! pairs that were never sent or were refused. A line of what is queued or bounced may have `-` for
+//! the serial: then it means the one message that was sent to that recipient, as the recipients of
+//! a run differ, and it is an error when there are several. Never looks at messages, only at
+//! ledgers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,10 +27,10 @@ pub struct Args {
     /// Ledger of `sink`
     #[arg(long, value_name = "FILE", required = true)]
     delivered: Vec<PathBuf>,
-    /// What the relay still holds: serial, or serial TAB recipient
+    /// What the relay still holds: serial, serial TAB recipient, or - TAB recipient
     #[arg(long, value_name = "FILE")]
     queued: Vec<PathBuf>,
-    /// What the relay gave back: serial, or serial TAB recipient
+    /// What the relay gave back: serial, serial TAB recipient, or - TAB recipient
     #[arg(long, value_name = "FILE")]
     bounced: Vec<PathBuf>,
     /// Also fail when more deliveries than this came again
@@ -41,7 +44,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     args.delivered.iter().try_for_each(|path| books.read_delivered(path))?;
     args.queued.iter().try_for_each(|path| books.read_queued(path))?;
     args.bounced.iter().try_for_each(|path| books.read_bounced(path))?;
-    let balance = books.balance();
+    let balance = books.balance()?;
     print!("{balance}");
     Ok(if balance.holds(args.duplicates_max) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -99,6 +102,8 @@ pub struct Books {
     pairs: HashMap<Box<str>, Pair>,
     /// Serials that are queued or bounced for all of their recipients.
     whole: HashMap<Box<str>, Elsewhere>,
+    /// Recipients of whose only message this is known.
+    nameless: HashMap<Box<str>, Elsewhere>,
     foreign: u64,
 }
 
@@ -154,6 +159,9 @@ impl Books {
                 [serial] if !serial.is_empty() => {
                     self.whole.insert((*serial).into(), elsewhere);
                 }
+                ["-", recipient, ..] => {
+                    self.nameless.insert((*recipient).into(), elsewhere);
+                }
                 [serial, recipient, ..] => self.pair(serial, recipient).elsewhere = elsewhere,
                 _ => return None,
             }
@@ -165,13 +173,18 @@ impl Books {
         self.pairs.entry(format!("{serial}\t{recipient}").into_boxed_str()).or_default()
     }
 
-    pub fn balance(&self) -> Balance {
+    /// Fails when a recipient alone does not tell which message is meant.
+    pub fn balance(&self) -> Result<Balance, Error> {
+        let named = self.name()?;
         let mut balance = Balance { foreign: self.foreign, ..Balance::default() };
         let mut kinds = [0; 4];
         for (key, pair) in &self.pairs {
             let serial = key.split('\t').next().unwrap_or(key);
+            let whole = self.whole.get(serial).copied();
             let elsewhere = match pair.elsewhere {
-                Elsewhere::Nowhere => self.whole.get(serial).copied().unwrap_or_default(),
+                Elsewhere::Nowhere => {
+                    whole.or_else(|| named.get(&**key).copied()).unwrap_or_default()
+                }
                 known => known,
             };
             let troubles = balance.count(pair, elsewhere);
@@ -183,7 +196,28 @@ impl Books {
             }
         }
         balance.examples.sort();
-        balance
+        Ok(balance)
+    }
+
+    /// The pairs that are known by their recipients alone.
+    fn name(&self) -> Result<HashMap<&str, Elsewhere>, Error> {
+        let mut named = HashMap::new();
+        if self.nameless.is_empty() {
+            return Ok(named);
+        }
+        let mut taken = HashSet::new();
+        for (key, pair) in &self.pairs {
+            let recipient = key.split('\t').nth(1).unwrap_or_default();
+            if let Some(elsewhere) = self.nameless.get(recipient)
+                && matches!(pair.sent, Sent::Accepted | Sent::Unknown)
+            {
+                if !taken.insert(recipient) {
+                    return Err(Error::Ambiguous { recipient: recipient.to_owned() });
+                }
+                named.insert(&**key, *elsewhere);
+            }
+        }
+        Ok(named)
     }
 }
 
@@ -311,8 +345,8 @@ mod tests {
             foreign: 1,
             ..Balance::default()
         };
-        assert_eq!(books.balance(), expected);
-        assert!(books.balance().holds(Some(0)));
+        assert_eq!(books.balance().unwrap(), expected);
+        assert!(books.balance().unwrap().holds(Some(0)));
     }
 
     #[test]
@@ -320,9 +354,9 @@ mod tests {
         let mut books = Books::default();
         sent(&mut books, &[("r-1", "a@x", OK), ("r-1", "b@x", OK)]);
         delivered(&mut books, &[("r-1", "a@x", Shape::Whole)]);
-        let balance = books.balance();
+        let balance = books.balance().unwrap();
         assert_eq!((balance.missing, balance.examples), (1, vec!["missing r-1 b@x".to_owned()]));
-        assert!(!books.balance().holds(None));
+        assert!(!books.balance().unwrap().holds(None));
     }
 
     #[test]
@@ -334,7 +368,7 @@ mod tests {
         std::fs::write(&bounced.0, "r-2\ta@x\n").unwrap();
         books.read_queued(&queued.0).unwrap();
         books.read_bounced(&bounced.0).unwrap();
-        let balance = books.balance();
+        let balance = books.balance().unwrap();
         assert_eq!((balance.queued, balance.bounced, balance.missing), (2, 1, 0));
     }
 
@@ -343,7 +377,7 @@ mod tests {
         let mut books = Books::default();
         sent(&mut books, &[("r-1", "a@x", OK)]);
         delivered(&mut books, &[("r-1", "a@x", Shape::Whole); 3]);
-        let balance = books.balance();
+        let balance = books.balance().unwrap();
         assert_eq!((balance.delivered, balance.duplicates), (1, 2));
         assert!(balance.holds(None) && balance.holds(Some(2)) && !balance.holds(Some(1)));
     }
@@ -354,9 +388,45 @@ mod tests {
         sent(&mut books, &[("r-1", "a@x", OK), ("r-2", "a@x", Fate::Answered(550))]);
         delivered(&mut books, &[("r-1", "a@x", Shape::Corrupt), ("r-2", "a@x", Shape::Whole)]);
         delivered(&mut books, &[("r-9", "a@x", Shape::Whole)]);
-        let balance = books.balance();
+        let balance = books.balance().unwrap();
         assert_eq!((balance.corrupt, balance.missing, balance.unexpected), (1, 0, 2));
         assert!(!balance.holds(None));
+    }
+
+    fn elsewhere(books: &mut Books, elsewhere: Elsewhere, lines: &str) {
+        let file = Scratch::new();
+        std::fs::write(&file.0, lines).unwrap();
+        books.read_elsewhere(&file.0, elsewhere).unwrap();
+    }
+
+    #[test]
+    fn a_recipient_alone_names_the_message_that_was_sent_to_it() {
+        let mut books = Books::default();
+        // In any order, and a message that nobody sent is of no account.
+        elsewhere(&mut books, Elsewhere::Bounced, "-\ta@x\n-\tc@x\n-\tstranger@x\n");
+        elsewhere(&mut books, Elsewhere::Queued, "-\tb@x\n");
+        let lines = [("r-1", "a@x", OK), ("r-2", "b@x", OK), ("r-3", "d@x", OK)];
+        sent(&mut books, &lines);
+        sent(&mut books, &[("r-4", "c@x", Fate::Unknown)]);
+        let balance = books.balance().unwrap();
+        assert_eq!((balance.bounced, balance.queued, balance.missing), (2, 1, 1));
+        assert_eq!(balance.examples, ["missing r-3 d@x"]);
+    }
+
+    #[test]
+    fn a_recipient_of_several_messages_names_none() {
+        let mut books = Books::default();
+        sent(&mut books, &[("r-1", "a@x", OK), ("r-2", "a@x", OK), ("r-3", "b@x", OK)]);
+        elsewhere(&mut books, Elsewhere::Bounced, "-\tb@x\n");
+        assert_eq!(books.balance().unwrap().bounced, 1, "the others do not matter");
+        elsewhere(&mut books, Elsewhere::Bounced, "-\ta@x\n");
+        let error = books.balance().unwrap_err().to_string();
+        assert!(error.starts_with("several messages went to a@x"), "{error}");
+        // With the serial it is clear.
+        let mut books = Books::default();
+        sent(&mut books, &[("r-1", "a@x", OK), ("r-2", "a@x", OK)]);
+        elsewhere(&mut books, Elsewhere::Bounced, "r-1\ta@x\n");
+        assert_eq!(books.balance().unwrap().missing, 1);
     }
 
     #[test]

@@ -14,17 +14,50 @@ use crate::report;
 /// as `file:line: what is wrong; allowed: what is allowed`.
 #[derive(Debug)]
 pub enum Error {
-    File { path: PathBuf, source: io::Error },
-    Listen { address: SocketAddr, source: io::Error },
-    Connect { address: SocketAddr, source: io::Error },
-    LedgerLine { path: PathBuf, line: usize, text: String },
-    Report { path: PathBuf, wrong: report::file::Wrong },
-    Process { pid: u32, source: io::Error },
-    Command { program: String, source: io::Error },
+    File {
+        path: PathBuf,
+        source: io::Error,
+    },
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    Connect {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    /// A line names a message by its recipient alone, and several messages went to it.
+    Ambiguous {
+        recipient: String,
+    },
+    /// The certificate or key of a server cannot be used.
+    Certificate {
+        what: String,
+    },
+    LedgerLine {
+        path: PathBuf,
+        line: usize,
+        text: String,
+    },
+    Report {
+        path: PathBuf,
+        wrong: report::file::Wrong,
+    },
+    Process {
+        pid: u32,
+        source: io::Error,
+    },
+    Command {
+        program: String,
+        source: io::Error,
+    },
     Signals(io::Error),
     Executor(String),
     Written(Vec<String>),
-    NoProfile { name: String, shipped: Vec<String> },
+    NoProfile {
+        name: String,
+        shipped: Vec<String>,
+    },
     AuthInClear,
 }
 
@@ -45,6 +78,12 @@ impl fmt::Display for Error {
             Error::Connect { address, source } => {
                 write!(out, "cannot connect to {address}: {source}")
             }
+            Error::Ambiguous { recipient } => write!(
+                out,
+                "several messages went to {recipient}, so a line with \"-\" instead of a serial \
+                 does not say which is meant: balance one run at a time"
+            ),
+            Error::Certificate { what } => out.write_str(what),
             Error::LedgerLine { path, line, text } => {
                 write!(out, "{}:{line}: not a ledger line: {text:?}", path.display())
             }

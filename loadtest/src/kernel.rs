@@ -48,6 +48,22 @@ pub fn bind_to_loopback_device(socket: &Socket) -> io::Result<()> {
     if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Makes the end of a connection a reset instead of a farewell.
+pub fn reset_on_close(stream: &net::TcpStream) -> io::Result<()> {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    // SAFETY: the pointer and the length are those of `linger`, which the call only reads.
+    let code = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of::<libc::linger>() as libc::socklen_t,
+        )
+    };
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Gives one end of a socket pair to the executor of this thread.
 pub fn adopt_pair_end(end: UnixStream) -> net::UnixStream {
     // SAFETY: `into_raw_fd` gives up ownership, so the stream is the descriptor's only owner.

@@ -3,7 +3,7 @@
 //! ```text
 //! sent       serial <TAB> recipient <TAB> 250 | other final code | unknown
 //! delivered  serial | - <TAB> recipient <TAB> crc of the body <TAB> ok | corrupt | foreign
-//! others     serial [<TAB> recipient]         (what a relay still holds, or has bounced)
+//! others     serial [<TAB> recipient] | - <TAB> recipient   (what a relay holds, or has bounced)
 //! sessions   client's address <TAB> its name <TAB> messages <TAB> sessions at its start, it included
 //! ```
 //! The lines of one message are appended with one `write(2)` before the next word is said on the
@@ -86,6 +86,18 @@ impl Ledger {
         push_field(&mut self.lines, recipient);
         let line = writeln!(self.lines, "{crc:08x}\t{}", shape.word());
         line.expect("writing to memory does not fail");
+    }
+
+    /// Adds a line about a recipient that a notice calls failed; `commit` writes it.
+    pub fn bounced(&mut self, serial: &[u8], recipient: &[u8]) {
+        if self.file.is_none() {
+            return;
+        }
+        push_field(&mut self.lines, serial);
+        push_field(&mut self.lines, recipient);
+        // The last field has no tab behind it.
+        self.lines.pop();
+        self.lines.push(b'\n');
     }
 
     /// Adds a line about a session that ended; `commit` writes it.

@@ -47,7 +47,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Accept all mail and keep a ledger of it, until SIGTERM
+    /// Accept mail, or refuse it as a profile says, and keep a ledger of it, until SIGTERM
     Sink(sink::args::Args),
     /// Answer DNS queries for a fake internet whose MX hosts are on this host, until SIGTERM
     Dns(dns::args::Args),

@@ -4,6 +4,7 @@
 //! clock that all processes of a machine share, so that ticks of several can be laid side by side,
 //! and so that a message can carry the time it was due to whoever receives it.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -76,12 +77,41 @@ pub struct Received {
     pub corrupt: u64,
     /// Messages that `send` did not make, such as notices.
     pub foreign: u64,
+    /// Those of them that are delivery status notifications (RFC 3464).
+    #[serde(default)]
+    pub notices: u64,
+    /// Recipients that notices call failed.
+    #[serde(default)]
+    pub bounced: u64,
+    /// Recipients that notices call delayed; one may be called so several times.
+    #[serde(default)]
+    pub delayed: u64,
     pub bytes: u64,
     pub sessions: u64,
+    /// Sessions that went on under TLS.
+    #[serde(default)]
+    pub secured: u64,
+    /// How often each behaviour was met, those that were.
+    #[serde(default)]
+    pub behaviours: BTreeMap<String, u64>,
+    /// The same for each kind of site of the profile; the ordinary one is the last.
+    #[serde(default)]
+    pub sites: Vec<AtSite>,
     /// From the moment that a message was due, or offered, to the moment that the sink had all of
     /// it, for each of its recipients.
     pub latency_ms: Percentiles,
     pub latency_buckets: Vec<Bucket>,
+}
+
+/// What one kind of site saw.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtSite {
+    pub name: String,
+    /// That came to an address of such a site.
+    pub sessions: u64,
+    /// Taken, of those that such a site answers for.
+    pub messages: u64,
+    pub behaviours: BTreeMap<String, u64>,
 }
 
 /// Prints a line at once.

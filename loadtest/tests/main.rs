@@ -1,9 +1,10 @@
-//! The binary as a whole: `send` into `sink`, then `balance`; `dns`; `report`. Over loopback on
+//! The binary as a whole: `send` into `sink`, then `balance`; `dns`; `report`; sites. Over loopback on
 //! free ports.
 
 mod dns;
 mod report;
 mod send;
+mod sites;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

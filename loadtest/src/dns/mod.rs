@@ -12,7 +12,7 @@
 
 mod answer;
 pub mod args;
-mod zone;
+pub mod zone;
 
 use std::cell::{Cell, RefCell};
 use std::io;

@@ -224,6 +224,13 @@ impl Zone {
     }
 }
 
+/// The site that has a host at this address of a spread, 21 bits wide; all its hosts give the same.
+/// `None` for an address that no spread has.
+pub fn site_at(address: Ipv4Addr) -> Option<u64> {
+    let number = u64::from(address.to_bits().checked_sub(SPREAD_BASE)?);
+    (number < SPREAD_ADDRESSES).then_some(number / HOSTS.len() as u64)
+}
+
 /// `label.parent`, unless that is too long (RFC 1035 2.3.4).
 fn below(label: &[u8], parent: &Name) -> Option<Name> {
     parent.prepend_label(label).ok()

@@ -1,21 +1,24 @@
 //! Profiles: one TOML file describes a day of mail, on both sides of the relay.
 //!
 //! `[mail]` says what `send` sends (`mail.rs`), the `[[site]]` tables how the fake internet
-//! answers; `why` says what the day is good for. A profile may be about one side alone. Shipped
+//! answers (`site.rs`, `words.rs`); `why` says what the day is good for. A profile may be about one side alone. Shipped
 //! ones are compiled in and go by their names; anything else is the path of a file. A file is read
 //! as a whole or not at all, and all its problems are told at once. Never decides how a message or
 //! an answer looks.
 
 pub mod mail;
 pub mod reading;
+pub mod site;
 #[cfg(test)]
 mod tests;
+pub mod words;
 
 use std::fs;
 use std::path::Path;
 
 use self::mail::Mixture;
 use self::reading::{Part, Problems, Table};
+use self::site::{Mistake, Site};
 use crate::error::Error;
 
 /// The profile that is used when none is named.
@@ -25,6 +28,9 @@ pub const DEFAULT: &str = "small";
 const SHIPPED: &[(&str, &str)] = &[
     (DEFAULT, include_str!("../../profiles/small.toml")),
     ("hosting-day", include_str!("../../profiles/hosting-day.toml")),
+    ("kind", include_str!("../../profiles/kind.toml")),
+    ("bad-day", include_str!("../../profiles/bad-day.toml")),
+    ("providers", include_str!("../../profiles/providers.toml")),
 ];
 
 /// A whole file.
@@ -33,6 +39,8 @@ pub struct Profile {
     /// What a run of this profile shows.
     pub why: String,
     pub mail: Mixture,
+    /// What the internet is like; sites beyond these are ordinary and kind.
+    pub sites: Vec<Site>,
 }
 
 impl Profile {
@@ -55,10 +63,15 @@ impl Profile {
         let profile = Table::parse(text, &mut problems).and_then(|mut top| {
             let why = top.take("why", &mut problems);
             let mail = top.table_or("mail", "[mail]", ordinary, Mixture::read, &mut problems);
-            // What is in these tables is read by whoever answers for the sites.
-            let _sites = top.tables("site", "[[site]]", &mut problems);
+            top.pass_over("site");
+            let sites = site::read(text).unwrap_or_else(|mistakes| {
+                for Mistake { place, what } in mistakes {
+                    problems.tell(place, what);
+                }
+                Vec::new()
+            });
             top.end(&mut problems);
-            Some(Profile { why: why?, mail: mail? })
+            Some(Profile { why: why?, mail: mail?, sites })
         });
         let lines = problems.into_lines();
         profile.filter(|_| lines.is_empty()).ok_or(lines)

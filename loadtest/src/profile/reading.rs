@@ -32,7 +32,12 @@ impl<'t> Problems<'t> {
 
     /// `place` counts bytes from the start of the file.
     pub fn add(&mut self, place: usize, what: &str, allowed: &str) {
-        self.found.push((place, format!("{what}; allowed: {allowed}")));
+        self.tell(place, format!("{what}; allowed: {allowed}"));
+    }
+
+    /// A problem whose words say by themselves what is allowed.
+    pub fn tell(&mut self, place: usize, what: String) {
+        self.found.push((place, what));
     }
 
     /// `file:line:column: what is wrong; allowed: what is allowed`, in the order of the file.
@@ -101,33 +106,10 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// All tables of a list, which may be absent.
-    pub fn tables(
-        &mut self,
-        key: &'static str,
-        heading: &'static str,
-        problems: &mut Problems<'_>,
-    ) -> Vec<Table<'t>> {
+    /// Leaves what stands under `key` to another reader.
+    pub fn pass_over(&mut self, key: &'static str) {
         self.asked.push(key);
-        let Some(found) = self.entries.remove(key) else {
-            return Vec::new();
-        };
-        let place = found.span().start;
-        let DeValue::Array(items) = found.into_inner() else {
-            problems.add(place, &format!("`{key}` is not a list of tables"), heading);
-            return Vec::new();
-        };
-        let mut tables = Vec::new();
-        for item in items {
-            let place = item.span().start;
-            match item.into_inner() {
-                DeValue::Table(entries) => {
-                    tables.push(Table { heading, entries, place, asked: Vec::new() });
-                }
-                _ => problems.add(place, &format!("`{key}` is not a table"), heading),
-            }
-        }
-        tables
+        self.entries.remove(key);
     }
 
     /// The value of a key that must be there.

@@ -41,15 +41,18 @@ fn what_is_written_is_what_is_read() {
 
 #[test]
 fn a_profile_without_mail_is_about_sites() {
-    let profile = Profile::parse("p.toml", "why = \"x\"\n[[site]]\n").unwrap();
+    let profile =
+        Profile::parse("p.toml", "why = \"x\"\n[[site]]\nname = \"a\"\nshare = 5\n").unwrap();
     assert_eq!(profile.mail, Profile::load(DEFAULT).unwrap().mail);
 }
 
 #[test]
-fn tables_of_sites_are_for_others() {
-    let text = format!("{GOOD}[[site]]\ndomain = \"d0\"\n[[site]]\n");
-    assert!(Profile::parse("p.toml", &text).is_ok());
-    let expected = ["p.toml:1:8: `site` is not a list of tables; allowed: [[site]]"];
+fn mistakes_in_mail_and_sites_are_told_together() {
+    let text = format!("{}[[site]]\nname = \"a\"\nshare = 1001\n", GOOD.replace("why", "wry"));
+    let told = Profile::parse("p.toml", &text).unwrap_err();
+    assert!(told.iter().any(|line| line.contains("`wry`")), "{told:?}");
+    assert!(told.iter().any(|line| line.contains("1000")), "{told:?}");
+    let expected = ["p.toml:1:8: `site` is not a list of tables: [[site]]"];
     assert_eq!(Profile::parse("p.toml", &format!("site = 1\n{GOOD}")).unwrap_err(), expected);
 }
 

@@ -1,59 +1,63 @@
 //! The server half of one SMTP session, without a socket: bytes in, replies and messages out.
 //!
-//! Accepts everything (but for the dice of its `Personality`), in pieces of any size, and keeps
-//! each message exactly as it was sent, with only the framing removed. It does not judge syntax
-//! beyond what it needs to stay in step. The final reply of a message is given by `answer`, which
-//! the driver calls once it has recorded the message. RFC 5321, 1870 (SIZE), 2920 (PIPELINING),
-//! 3030 (CHUNKING).
+//! Accepts everything but what the personality of its server has against it, in pieces of any size,
+//! and keeps each message exactly as it was sent, with only the framing removed. It does not judge
+//! syntax beyond what it needs to stay in step. Waiting, handshakes and cutting are steps that it
+//! asks the driver for; time is told to it. The final reply of a message is given by `answer`,
+//! which the driver calls once it has recorded the message. After a 421 it is over, whatever it was
+//! for (RFC 5321 3.8). RFC 5321, 1870 (SIZE), 2920 (PIPELINING), 3030 (CHUNKING), 3207 (STARTTLS).
 
-use std::sync::LazyLock;
+mod command;
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
 
 use memchr::memchr;
-use memchr::memmem::Finder;
 
+use super::dots::{Dots, unstuff};
+use super::memory::{Client, Memory, Verdict};
+use super::personality::{Behaviour, Life, hit};
+use super::sites::{Reach, Server, Sites};
+use crate::profile::site::Milliseconds;
+use crate::profile::words::{Facts, Replies};
 use crate::send::wire::push_line;
 
 /// A longer command line ends the session (RFC 5321 4.5.3.1 asks for 512 plus extensions).
 const LINE_BYTES_MAX: usize = 8192;
-/// Messages beyond this are answered 552 and not kept.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Recipients of one message beyond this are answered 452.
 const RECIPIENTS_MAX: usize = 50_000;
-/// What ends a stretch of content that holds no framing; made once, as the making costs a search.
-static LINE_DOT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n."));
 /// A message buffer that grew beyond this is given back after the message.
 const BUFFER_KEPT_BYTES_MAX: usize = 256 << 10;
+/// A message whose connection is cut in its content is cut within so many bytes.
+const CUT_BYTES_MAX: usize = 2048;
+/// Of a message that is not cut.
+const NO_CUT: usize = usize::MAX;
 
-/// What this server offers and how it treats recipients.
-#[derive(Clone, Copy, Debug)]
-pub struct Personality {
-    pub greeting: Greeting,
-    /// Messages of one connection; the `MAIL` after the last is told 421. 0 is no limit.
-    pub messages_max: u64,
-    pub chunking: Offer,
-    pub pipelining: Offer,
-    /// Of 1,000 recipient addresses, how many never exist (550). A given address always fares
-    /// alike.
-    pub reject_permille: u16,
-    /// Of 1,000 remaining `RCPT`s, how many are told to come back (451). Thrown anew each time.
-    pub defer_permille: u16,
+/// What the sessions of a sink have in common.
+pub struct World {
+    pub sites: Sites,
+    pub memory: RefCell<Memory>,
+    /// Decides which addresses do not exist, and all dice.
     pub seed: u64,
 }
 
-/// The first word to a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Greeting {
-    Ready,
-    /// This code, 400 to 599, and no mail; 421 closes, after others the client may (RFC 5321 3.1).
-    Refusal(u16),
-    /// None: the connection is taken and nothing is said. The driver's business, as is all waiting.
-    Never,
+impl World {
+    pub fn new(sites: Sites, seed: u64) -> World {
+        let memory = RefCell::new(Memory::new(sites.all().len()));
+        World { sites, memory, seed }
+    }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offer {
-    Made,
-    Withheld,
+/// Who came where.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    pub client: IpAddr,
+    /// The address of this host that the client called.
+    pub called: IpAddr,
+    /// Tells sessions apart for the dice.
+    pub number: u64,
 }
 
 /// Where a call of `advance` stopped.
@@ -63,8 +67,21 @@ pub enum Step {
     Idle,
     /// A message is complete: record it, then call `answer`.
     Message,
+    /// Send the replies, wait, and call again.
+    Wait(Duration),
+    /// Send the replies, forget all input, make the handshake, then call `secured`.
+    StartTls(Handshake),
     /// Send the replies and close.
     Close,
+}
+
+/// What becomes of the handshake after `STARTTLS`; all but the first end the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    Works,
+    Fails,
+    Garbage,
+    Closes,
 }
 
 /// Who a message is from and for, in the client's own words.
@@ -87,35 +104,70 @@ impl Envelope {
 
     /// The addresses alone, without angle brackets.
     pub fn recipients(&self) -> impl Iterator<Item = &[u8]> {
-        self.recipients.iter().map(|line| path(line))
+        self.recipients.iter().map(|line| command::path(line))
     }
 }
 
 /// One session.
 pub struct Session {
-    personality: Personality,
+    world: Rc<World>,
+    /// Whom the client called.
+    server: Server,
+    reach: Reach,
+    /// Who answers for the message: the server of the first accepted recipient.
+    judge: Server,
+    peer: IpAddr,
+    now: Duration,
     dice: fastrand::Rng,
     phase: Phase,
+    channel: Channel,
+    seat: Seat,
     line: Vec<u8>,
     /// What the client called itself in `EHLO` or `HELO`, the last time.
     client: Vec<u8>,
     envelope: Envelope,
     content: Vec<u8>,
     fit: Fit,
+    /// Bytes of content at which the connection ends, or `NO_CUT`.
+    cut: usize,
     messages: u64,
 }
 
 #[derive(Clone, Copy)]
 enum Phase {
+    Arrived,
+    /// The wait before the greeting is over.
+    Greeting,
     Command,
+    /// A command is in `line`, and the wait before its reply is over.
+    Heard,
     /// Greeted with a refusal: only `QUIT` is of use.
     Refused,
     Data(Dots),
     /// `BDAT`: so many bytes are still to come, and then this happens.
     Chunk(usize, AfterChunk),
+    /// The message is there.
+    Ended,
+    /// The wait before its final reply is over.
+    Due,
     /// Waits for `answer`.
     Complete,
+    /// Waits for `secured`.
+    Handshake(Handshake),
     Closed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Channel {
+    Clear,
+    Tls,
+}
+
+/// Whether the session counts among those of its client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seat {
+    None,
+    Taken,
 }
 
 #[derive(Clone, Copy)]
@@ -126,17 +178,7 @@ enum AfterChunk {
     Refuse,
 }
 
-/// What was seen of `CRLF . CRLF`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dots {
-    InLine,
-    Cr,
-    LineStart,
-    Dot,
-    DotCr,
-}
-
-/// Whether a message is within `MESSAGE_BYTES_MAX` so far.
+/// Whether a message is within the server's size so far.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fit {
     Within,
@@ -144,61 +186,75 @@ enum Fit {
 }
 
 impl Session {
-    /// `number` tells sessions apart for the dice.
-    pub fn new(personality: Personality, number: u64) -> Session {
-        let dice = fastrand::Rng::with_seed(personality.seed ^ number.rotate_left(32));
+    pub fn new(world: Rc<World>, arrival: Arrival) -> Session {
+        let (server, reach) = world.sites.at(arrival.called);
+        let dice = fastrand::Rng::with_seed(world.seed ^ arrival.number.rotate_left(32));
+        world.memory.borrow_mut().note_session(server.place);
         Session {
-            personality,
+            judge: server.clone(),
+            server,
+            reach,
+            peer: arrival.client.to_canonical(),
+            now: Duration::ZERO,
             dice,
-            phase: Phase::Command,
+            phase: Phase::Arrived,
+            channel: Channel::Clear,
+            seat: Seat::None,
             line: Vec::new(),
             client: Vec::new(),
             envelope: Envelope::default(),
             content: Vec::new(),
             fit: Fit::Within,
+            cut: NO_CUT,
             messages: 0,
+            world,
         }
     }
 
-    /// Says the first word: `Step::Idle` to go on, `Step::Close` to end.
-    pub fn greet(&mut self, replies: &mut Vec<u8>) -> Step {
-        match self.personality.greeting {
-            Greeting::Ready => replies.extend_from_slice(b"220 sink.test ESMTP baton-load\r\n"),
-            Greeting::Never => {}
-            Greeting::Refusal(421) => {
-                replies.extend_from_slice(b"421 4.3.2 sink.test not now\r\n");
-                self.phase = Phase::Closed;
-                return Step::Close;
-            }
-            Greeting::Refusal(code) => {
-                push_line(replies, format_args!("{code} sink.test takes no mail"));
-                self.phase = Phase::Refused;
-            }
+    /// Whether there is anybody to talk to; who is not, is counted.
+    pub fn life(&self) -> Life {
+        let life = self.server.personality.life;
+        if life != Life::Alive {
+            self.note(self.server.place, Behaviour::Dead);
         }
-        Step::Idle
+        life
     }
 
-    /// Uses `input` as far as it can, moving its start; adds replies to `replies`.
+    /// What time it is, on a clock that all sessions of the world share.
+    pub fn tell_time(&mut self, now: Duration) {
+        self.now = now;
+    }
+
+    /// Uses `input` as far as it can, moving its start; adds replies to `replies`. The first call
+    /// greets, and needs no input.
     pub fn advance(&mut self, input: &mut &[u8], replies: &mut Vec<u8>) -> Step {
         loop {
             match self.phase {
+                Phase::Arrived => {
+                    self.phase = Phase::Greeting;
+                    self.arrive(replies);
+                    let slow = self.server.personality.slow.greeting_ms;
+                    if matches!(self.phase, Phase::Greeting)
+                        && let Some(step) = self.pause(self.server.clone(), slow)
+                    {
+                        return step;
+                    }
+                }
+                Phase::Greeting => self.greet(replies),
                 Phase::Command | Phase::Refused => {
-                    let Some(line) = self.take_line(input) else {
-                        if self.line.len() > LINE_BYTES_MAX {
-                            replies.extend_from_slice(b"500 5.5.6 line too long\r\n");
-                            self.phase = Phase::Closed;
-                            return Step::Close;
-                        }
-                        return Step::Idle;
-                    };
-                    self.command(&line, replies);
-                    self.line = line;
-                    self.line.clear();
+                    if let Some(step) = self.listen(input, replies) {
+                        return step;
+                    }
+                }
+                Phase::Heard => {
+                    self.phase = Phase::Command;
+                    self.obey(replies);
                 }
                 Phase::Data(dots) => {
                     let dots = unstuff(dots, input, &mut self.content);
                     self.check_fit();
                     match dots {
+                        _ if self.content.len() >= self.cut => self.cut_content(),
                         Some(dots) => {
                             self.phase = Phase::Data(dots);
                             return Step::Idle;
@@ -209,15 +265,37 @@ impl Session {
                 Phase::Chunk(left, after) => {
                     let left = self.take_chunk(left, after, input);
                     self.phase = Phase::Chunk(left, after);
-                    if left > 0 {
+                    if self.content.len() >= self.cut {
+                        self.cut_content();
+                    } else if left > 0 {
                         return Step::Idle;
+                    } else {
+                        self.end_chunk(after, replies);
                     }
-                    self.end_chunk(after, replies);
                 }
+                Phase::Ended => {
+                    self.phase = Phase::Due;
+                    let slow = self.judge.personality.slow.final_ms;
+                    if let Some(step) = self.pause(self.judge.clone(), slow) {
+                        return step;
+                    }
+                }
+                Phase::Due => self.conclude(replies),
                 Phase::Complete => return Step::Message,
+                Phase::Handshake(handshake) => return Step::StartTls(handshake),
                 Phase::Closed => return Step::Close,
             }
         }
+    }
+
+    /// Goes on under TLS, after `Step::StartTls`. Nothing that was said before counts (RFC 3207
+    /// 4.2).
+    pub fn secured(&mut self) {
+        assert!(matches!(self.phase, Phase::Handshake(_)), "a handshake was asked for");
+        self.reset();
+        self.client.clear();
+        self.channel = Channel::Tls;
+        self.phase = Phase::Command;
     }
 
     /// Who the client says it is; empty before it did.
@@ -238,146 +316,129 @@ impl Session {
     /// Answers the message after `Step::Message` with 250 and makes ready for the next.
     pub fn answer(&mut self, number: u64, replies: &mut Vec<u8>) {
         assert!(matches!(self.phase, Phase::Complete), "there is a message to answer");
+        self.messages += 1;
+        self.world.memory.borrow_mut().note_message(self.judge.place);
+        let judge = self.judge.personality.clone();
+        if hit(judge.drops.taken.0, &mut self.dice) {
+            self.note(self.judge.place, Behaviour::DroppedTaken);
+            self.phase = Phase::Closed;
+            return;
+        }
         push_line(replies, format_args!("250 2.0.0 taken as {number}"));
         self.reset();
-        self.messages += 1;
         self.phase = Phase::Command;
     }
 
-    /// The next whole line without its end, or `None` with the part so far kept.
-    fn take_line(&mut self, input: &mut &[u8]) -> Option<Vec<u8>> {
+    /// Whether the client may come in at all, before it hears anything.
+    fn arrive(&mut self, replies: &mut Vec<u8>) {
+        let personality = self.server.personality.clone();
+        if hit(personality.drops.greeting.0, &mut self.dice) {
+            self.note(self.server.place, Behaviour::DroppedAtGreeting);
+            self.phase = Phase::Closed;
+        } else if let Some(limit) = &personality.sessions_max {
+            let who = self.who();
+            match self.world.memory.borrow_mut().enter(who, limit.count) {
+                Verdict::Pass => self.seat = Seat::Taken,
+                Verdict::Wait => self.phase = Phase::Closed,
+            }
+            if self.seat == Seat::None {
+                self.refuse(Behaviour::TooManySessions, self.server.place, &limit.replies, replies);
+            }
+        }
+    }
+
+    fn greet(&mut self, replies: &mut Vec<u8>) {
+        let personality = self.server.personality.clone();
+        let refusal = &personality.session_refusal;
+        self.phase = Phase::Command;
+        if refusal.hit(&mut self.dice) {
+            self.phase = Phase::Refused;
+            self.refuse(Behaviour::SessionRefused, self.server.place, &refusal.replies, replies);
+        } else {
+            replies.extend_from_slice(b"220 sink.test ESMTP baton-load\r\n");
+        }
+    }
+
+    /// Obeys the next command, unless it is not whole yet or its reply has to wait.
+    fn listen(&mut self, input: &mut &[u8], replies: &mut Vec<u8>) -> Option<Step> {
+        if !self.take_line(input) {
+            if self.line.len() > LINE_BYTES_MAX {
+                replies.extend_from_slice(b"500 5.5.6 line too long\r\n");
+                self.phase = Phase::Closed;
+                return Some(Step::Close);
+            }
+            return Some(Step::Idle);
+        }
+        if matches!(self.phase, Phase::Command)
+            && let Some(step) =
+                self.pause(self.server.clone(), self.server.personality.slow.reply_ms)
+        {
+            self.phase = Phase::Heard;
+            return Some(step);
+        }
+        self.obey(replies);
+        None
+    }
+
+    /// Completes `line`, without its end, if the end is there.
+    fn take_line(&mut self, input: &mut &[u8]) -> bool {
         let Some(end) = memchr(b'\n', input) else {
             self.line.extend_from_slice(input);
             *input = &[];
-            return None;
+            return false;
         };
         let (part, rest) = input.split_at(end + 1);
         *input = rest;
-        let mut line = std::mem::take(&mut self.line);
-        line.extend_from_slice(&part[..end]);
-        if line.last() == Some(&b'\r') {
-            line.pop();
+        self.line.extend_from_slice(&part[..end]);
+        if self.line.last() == Some(&b'\r') {
+            self.line.pop();
         }
-        Some(line)
+        true
     }
 
-    fn command(&mut self, line: &[u8], replies: &mut Vec<u8>) {
-        let verb = line.split(|byte| *byte == b' ').next().unwrap_or_default();
-        match verb.to_ascii_uppercase().as_slice() {
-            b"QUIT" => {
-                replies.extend_from_slice(b"221 2.0.0 bye\r\n");
-                self.phase = Phase::Closed;
-            }
-            _ if matches!(self.phase, Phase::Refused) => {
-                replies.extend_from_slice(b"503 5.5.1 no mail is taken here\r\n");
-            }
-            b"EHLO" => {
-                self.meet(line);
-                self.ehlo(replies);
-            }
-            b"HELO" => {
-                self.meet(line);
-                replies.extend_from_slice(b"250 sink.test\r\n");
-            }
-            b"MAIL" => self.mail(line, replies),
-            b"RCPT" => self.rcpt(line, replies),
-            b"DATA" => self.data(replies),
-            b"BDAT" if self.personality.chunking == Offer::Made => self.bdat(line, replies),
-            b"RSET" => {
-                self.reset();
-                replies.extend_from_slice(b"250 2.0.0 reset\r\n");
-            }
-            b"NOOP" => replies.extend_from_slice(b"250 2.0.0 still here\r\n"),
-            b"VRFY" => replies.extend_from_slice(b"252 2.5.0 send and see\r\n"),
-            _ => replies.extend_from_slice(b"500 5.5.1 unknown command\r\n"),
+    /// The step that waits so long, give or take the spread.
+    fn pause(&mut self, server: Server, base: Milliseconds) -> Option<Step> {
+        if base.0 == 0 {
+            return None;
         }
+        self.note(server.place, Behaviour::Slowed);
+        Some(Step::Wait(server.personality.wait(base, &mut self.dice)))
     }
 
-    fn meet(&mut self, line: &[u8]) {
-        self.reset();
-        self.client = line.get(5..).unwrap_or_default().trim_ascii().to_vec();
+    fn note(&self, place: usize, behaviour: Behaviour) {
+        self.world.memory.borrow_mut().note(place, behaviour);
     }
 
-    fn ehlo(&self, replies: &mut Vec<u8>) {
-        replies.extend_from_slice(b"250-sink.test\r\n");
-        if self.personality.pipelining == Offer::Made {
-            replies.extend_from_slice(b"250-PIPELINING\r\n");
-        }
-        if self.personality.chunking == Offer::Made {
-            replies.extend_from_slice(b"250-CHUNKING\r\n");
-        }
-        push_line(replies, format_args!("250-SIZE {MESSAGE_BYTES_MAX}"));
-        replies.extend_from_slice(b"250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n");
+    /// Whether the message has the null sender (RFC 5321 4.5.5).
+    fn is_notice(&self) -> bool {
+        command::path(&self.envelope.mail).is_empty()
     }
 
-    fn mail(&mut self, line: &[u8], replies: &mut Vec<u8>) {
-        if !has_keyword(line, b"FROM:") {
-            replies.extend_from_slice(b"501 5.5.4 MAIL FROM:<address>\r\n");
-        } else if !self.envelope.mail.is_empty() {
-            replies.extend_from_slice(b"503 5.5.1 one MAIL at a time\r\n");
-        } else if (1..=self.messages).contains(&self.personality.messages_max) {
-            replies.extend_from_slice(b"421 4.3.2 enough for one connection\r\n");
+    /// Whose limits these are.
+    fn who(&self) -> Client {
+        (self.server.number, self.peer)
+    }
+
+    /// Refuses something that is about no recipient.
+    fn refuse(&mut self, why: Behaviour, place: usize, with: &Replies, replies: &mut Vec<u8>) {
+        self.refuse_recipient(why, place, with, &[], replies);
+    }
+
+    fn refuse_recipient(
+        &mut self,
+        why: Behaviour,
+        place: usize,
+        with: &Replies,
+        recipient: &[u8],
+        replies: &mut Vec<u8>,
+    ) {
+        self.note(place, why);
+        let sender = command::path(&self.envelope.mail);
+        let reply = with.pick(&mut self.dice);
+        reply.say(Facts { client: self.peer, sender, recipient }, replies);
+        if reply.code == 421 {
             self.phase = Phase::Closed;
-        } else {
-            self.envelope.mail.extend_from_slice(line);
-            replies.extend_from_slice(b"250 2.1.0 ok\r\n");
         }
-    }
-
-    fn rcpt(&mut self, line: &[u8], replies: &mut Vec<u8>) {
-        let reply: &[u8] = if !has_keyword(line, b"TO:") {
-            b"501 5.5.4 RCPT TO:<address>\r\n"
-        } else if self.envelope.mail.is_empty() || !self.content.is_empty() {
-            b"503 5.5.1 RCPT comes after MAIL and before the message\r\n"
-        } else if self.envelope.recipients.len() == RECIPIENTS_MAX {
-            b"452 4.5.3 too many recipients\r\n"
-        } else if self.rejects(path(line)) {
-            b"550 5.1.1 no such mailbox here\r\n"
-        } else if self.personality.defer_permille > self.dice.u16(..1000) {
-            b"451 4.2.1 come back later\r\n"
-        } else {
-            self.envelope.recipients.push(line.to_vec());
-            b"250 2.1.5 ok\r\n"
-        };
-        replies.extend_from_slice(reply);
-    }
-
-    /// Not the dice: a mailbox that does not exist must not exist at the next attempt either.
-    fn rejects(&self, address: &[u8]) -> bool {
-        let salt = (self.personality.seed as u32) ^ (self.personality.seed >> 32) as u32;
-        let mut hash = crc32fast::Hasher::new_with_initial(salt);
-        hash.update(address);
-        // Mixed by the generator, because the CRCs of similar addresses are similar.
-        let throw = fastrand::Rng::with_seed(hash.finalize().into()).u16(..1000);
-        throw < self.personality.reject_permille
-    }
-
-    fn data(&mut self, replies: &mut Vec<u8>) {
-        if self.envelope.recipients.is_empty() {
-            replies.extend_from_slice(b"503 5.5.1 DATA comes after a RCPT\r\n");
-        } else if !self.content.is_empty() {
-            replies.extend_from_slice(b"503 5.5.1 DATA does not mix with BDAT\r\n");
-        } else {
-            replies.extend_from_slice(b"354 go ahead\r\n");
-            self.phase = Phase::Data(Dots::LineStart);
-        }
-    }
-
-    fn bdat(&mut self, line: &[u8], replies: &mut Vec<u8>) {
-        let line = String::from_utf8_lossy(line);
-        let mut words = line.split_ascii_whitespace().skip(1);
-        let Some(bytes) = words.next().and_then(|bytes| bytes.parse().ok()) else {
-            replies.extend_from_slice(b"501 5.5.4 BDAT length [LAST]\r\n");
-            // Where the chunk ends is unknown, so nothing after it can be understood.
-            self.phase = Phase::Closed;
-            return;
-        };
-        let after = match words.next() {
-            _ if self.envelope.recipients.is_empty() => AfterChunk::Refuse,
-            Some(last) if last.eq_ignore_ascii_case("LAST") => AfterChunk::Last,
-            _ => AfterChunk::More,
-        };
-        self.phase = Phase::Chunk(bytes, after);
     }
 
     fn take_chunk(&mut self, left: usize, after: AfterChunk, input: &mut &[u8]) -> usize {
@@ -405,21 +466,53 @@ impl Session {
     }
 
     fn check_fit(&mut self) {
-        if self.content.len() > MESSAGE_BYTES_MAX {
+        if self.content.len() > self.server.personality.size_max {
             self.fit = Fit::Over;
             self.content.truncate(1);
         }
     }
 
+    fn cut_content(&mut self) {
+        self.note(self.judge.place, Behaviour::DroppedInData);
+        self.phase = Phase::Closed;
+    }
+
     fn complete(&mut self, replies: &mut Vec<u8>) {
         match self.fit {
-            Fit::Within => self.phase = Phase::Complete,
+            // Shorter than where it was to be cut.
+            Fit::Within if self.cut != NO_CUT => self.cut_content(),
+            Fit::Within => self.phase = Phase::Ended,
             Fit::Over => {
+                self.note(self.server.place, Behaviour::TooBig);
                 replies.extend_from_slice(b"552 5.3.4 message too big\r\n");
                 self.reset();
                 self.phase = Phase::Command;
             }
         }
+    }
+
+    /// What a whole message is told.
+    fn conclude(&mut self, replies: &mut Vec<u8>) {
+        let judge = self.judge.clone();
+        let personality = &judge.personality;
+        if hit(personality.drops.end.0, &mut self.dice) {
+            self.note(judge.place, Behaviour::DroppedAtEnd);
+            self.phase = Phase::Closed;
+            return;
+        }
+        let (why, odds) = if !self.is_notice() && personality.message_rejection.hit(&mut self.dice)
+        {
+            (Behaviour::MessageRejected, &personality.message_rejection)
+        } else if personality.message_deferral.hit(&mut self.dice) {
+            (Behaviour::MessageDeferred, &personality.message_deferral)
+        } else {
+            self.phase = Phase::Complete;
+            return;
+        };
+        let recipient = self.envelope.recipients().next().unwrap_or_default().to_vec();
+        self.phase = Phase::Command;
+        self.refuse_recipient(why, judge.place, &odds.replies, &recipient, replies);
+        self.reset();
     }
 
     fn reset(&mut self) {
@@ -428,83 +521,16 @@ impl Session {
         self.content.clear();
         self.content.shrink_to(BUFFER_KEPT_BYTES_MAX);
         self.fit = Fit::Within;
+        self.cut = NO_CUT;
     }
 }
 
-/// Moves content from `input` to `content` without its dot-stuffing (RFC 5321 4.5.2).
-///
-/// Returns `None` once the final dot was seen. Only CRLF counts as the end of a line, so that what
-/// some servers take for the end of the message (a bare LF around the dot) is delivered as it is.
-fn unstuff(mut dots: Dots, input: &mut &[u8], content: &mut Vec<u8>) -> Option<Dots> {
-    while let Some(&byte) = input.first() {
-        let (used, next) = match (dots, byte) {
-            (Dots::InLine, _) => {
-                let (used, next) = skim(input);
-                content.extend_from_slice(&input[..used]);
-                (used, next)
-            }
-            (Dots::Cr, b'\n') => (keep(byte, content), Dots::LineStart),
-            (Dots::Cr, b'\r') => (keep(byte, content), Dots::Cr),
-            (Dots::LineStart, b'.') => (1, Dots::Dot),
-            (Dots::Dot, b'\r') => (1, Dots::DotCr),
-            (Dots::DotCr, b'\n') => {
-                *input = &input[1..];
-                return None;
-            }
-            (Dots::DotCr, _) => {
-                content.push(b'\r');
-                (0, Dots::Cr)
-            }
-            (Dots::Cr | Dots::LineStart | Dots::Dot, _) => (0, Dots::InLine),
-        };
-        *input = &input[used..];
-        dots = next;
-    }
-    Some(dots)
-}
-
-fn keep(byte: u8, content: &mut Vec<u8>) -> usize {
-    content.push(byte);
-    1
-}
-
-/// How much of `input`, which starts within a line, is content up to the next dot that starts a
-/// line; most of a message is one such stretch, found at memory speed.
-fn skim(input: &[u8]) -> (usize, Dots) {
-    match LINE_DOT.find(input) {
-        Some(end) => (end + 2, Dots::LineStart),
-        None if input.ends_with(b"\r\n") => (input.len(), Dots::LineStart),
-        None if input.ends_with(b"\r") => (input.len(), Dots::Cr),
-        None => (input.len(), Dots::InLine),
-    }
-}
-
-/// Whether a command's first word is followed by `keyword`.
-fn has_keyword(line: &[u8], keyword: &[u8]) -> bool {
-    let rest = line.get(5..).unwrap_or_default();
-    rest.trim_ascii_start().get(..keyword.len()).is_some_and(|it| it.eq_ignore_ascii_case(keyword))
-}
-
-/// The address in a `MAIL` or `RCPT` command; a quoted local part may hold angle brackets.
-fn path(line: &[u8]) -> &[u8] {
-    let Some(start) = memchr(b'<', line) else {
-        let start = memchr(b':', line).map_or(line.len(), |colon| colon + 1);
-        let rest = line[start..].trim_ascii_start();
-        return rest.split(|byte| *byte == b' ').next().unwrap_or_default();
-    };
-    let rest = &line[start + 1..];
-    let mut quoted = false;
-    let mut escaped = false;
-    for (at, &byte) in rest.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = quoted,
-            b'"' => quoted = !quoted,
-            b'>' if !quoted => return &rest[..at],
-            _ => {}
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.seat == Seat::Taken {
+            self.world.memory.borrow_mut().leave(self.who());
         }
     }
-    rest
 }
 
 #[cfg(test)]
