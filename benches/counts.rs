@@ -192,6 +192,12 @@ fn compare(counts: &[Count]) -> Result<ExitCode, String> {
     let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
     let known = known(&text)?;
     let mut moved = 0;
+    for name in
+        known.keys().filter(|name| !cases::all::<Counted>().iter().any(|case| case.name == **name))
+    {
+        println!("{name:32}      none  not a case any more");
+        moved += 1;
+    }
     for count in counts {
         let Count { name, instructions: now, .. } = count;
         let verdict = match known.get(name) {
