@@ -1,6 +1,9 @@
 //! The binary as a whole: `send` into `sink`, then `balance`; `dns`. Over loopback on free ports.
+//! What a relay does wrong between them must be found: `faulty`.
 
 mod dns;
+mod faulty;
+mod faulty_relay;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
