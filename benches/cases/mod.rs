@@ -2,8 +2,8 @@
 //!
 //! `micro.rs` measures their time, `counts.rs` the instructions that they take. Each is a [`Meter`]
 //! and calls the same functions, so that the two never measure different things. A case prepares
-//! its input outside of the measured part, and what came out is checked outside of it as well: a case
-//! with a wrong answer panics, whoever runs it.
+//! its input outside of the measured part, and what came out is checked outside of it as well: a
+//! case with a wrong answer panics, whoever runs it.
 //!
 //! Names are `part/what-variant` and stand in `counts.txt`; a case that changes its input gets a
 //! new name. Nothing here reads a clock or a file, and all input is made from constants.
@@ -42,6 +42,7 @@ pub enum Work {
 }
 
 pub struct Case<M> {
+    /// `part/what-variant`.
     pub name: &'static str,
     pub work: Work,
     /// Makes the input and hands it to the meter.
