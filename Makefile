@@ -6,6 +6,9 @@
 #   make bench-backlog    a million messages that wait: memory, disk, start, drop, drain
 #   make bench-domains    what many destination domains cost; FLAGS=.. as the scripts say, such as
 #                         `make bench-backlog FLAGS=--large` for five million
+#   make bench-micro      how long parsers, records and picks take: criterion, on a quiet machine
+#   make bench-counts     how many instructions they take, the same in every run, compared with
+#                         benches/counts.txt; FLAGS=--bless writes that anew, FLAGS=content picks
 #   make lint     format and clippy  make build     the binaries; then, as root,
 #                                    make install   binary, unit file and example configuration
 #
@@ -20,14 +23,14 @@ DESTDIR ?=
 # that we did not write.
 BUILD_PACKAGES := g++ libclang-dev make
 TEST_PACKAGES := $(BUILD_PACKAGES) swaks libnet-ssleay-perl postfix openssl curl python3 \
-	python3-aiosmtpd prometheus strace
+	python3-aiosmtpd prometheus strace valgrind
 RUST_MIN := 1.95
 
 CARGO := cargo
 TARGET := $(or $(shell $(CARGO) metadata --no-deps --format-version 1 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'),target)
 BIN := $(TARGET)/release
 
-.PHONY: run demo test bench bench-backlog bench-domains lint install build packages test-packages rust
+.PHONY: run demo test bench bench-backlog bench-domains bench-micro bench-counts lint install build packages test-packages rust
 
 run: build
 	$(BIN)/baton run --config $(CONFIG)
@@ -48,6 +51,12 @@ bench-backlog: test-packages build
 
 bench-domains: test-packages build
 	benches/domains.sh $(FLAGS) $(BIN)
+
+bench-micro: packages rust
+	$(CARGO) bench --bench micro -- $(FLAGS)
+
+bench-counts: test-packages rust
+	$(CARGO) bench --bench counts -- $(FLAGS)
 
 lint: packages rust
 	$(CARGO) fmt --all --check

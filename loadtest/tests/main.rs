@@ -1,7 +1,9 @@
-//! The binary as a whole: `send` into `sink`, then `balance`; `dns`; `report`; sites. Over loopback on
-//! free ports.
+//! The binary as a whole, over loopback on free ports: `send` into `sink`, then `balance`; `dns`;
+//! `report`; profiles (`send`, `sites`); and what it finds of a relay's faults (`faulty`).
 
 mod dns;
+mod faulty;
+mod faulty_relay;
 mod report;
 mod send;
 mod sites;
