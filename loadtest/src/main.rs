@@ -5,6 +5,7 @@
 //!   |                            |
 //!   +------> balance <-----------+        lost, duplicated, damaged?
 //! dns          which leads the relay to the sink      idle, cpu: the price of a session, a message
+//! run          starts all of these and the relay, for named loads, and makes a report
 //! ```
 //! Each command has its arguments beside it; this file only picks one. Exit codes: 0 as asked, 1
 //! the run or the balance failed, 2 a mistake in the arguments or the surroundings. Never leaves
@@ -26,6 +27,8 @@ mod loopback;
 mod message;
 mod process;
 mod progress;
+mod report;
+mod run;
 mod send;
 mod signals;
 mod sink;
@@ -56,6 +59,8 @@ enum Command {
     Idle(idle::Args),
     /// Measure the CPU time a process uses while a command runs
     Cpu(cpu::Args),
+    /// Put relays under named loads, in turns, and report rates, latencies, costs and the balance
+    Run(run::args::Args),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +71,7 @@ fn main() -> ExitCode {
         Command::Balance(args) => balance::run(&args),
         Command::Idle(args) => idle::run(&args),
         Command::Cpu(args) => cpu::run(args),
+        Command::Run(args) => run::run(args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("baton-load: {error}");

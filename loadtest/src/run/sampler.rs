@@ -1,0 +1,172 @@
+//! What the relay's processes use, looked at every 250 ms while a run goes on.
+//!
+//! All processes below the given ones count, by the parents that `/proc` names. CPU time is the sum
+//! of each living process's clock (nanoseconds) and, for those that have ended, of what their parents
+//! were told when they waited for them, which `/proc/PID/stat` gives in ticks: exact to 10 ms for
+//! each process that has had children. A process that gives up its parent before it ends is lost;
+//! daemons under a master, such as Postfix's, do not. Memory is the resident memory of each, with
+//! the anonymous part beside it, because shared pages of files count in every process.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::kernel;
+use crate::process::{self, Stat};
+use crate::progress::PERIOD;
+
+/// Between two looks whether it is to end.
+const END_LOOK: Duration = Duration::from_millis(10);
+
+/// One look.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sample {
+    /// `kernel::monotonic`.
+    pub at: Duration,
+    /// Never less than in the sample before.
+    pub cpu: Duration,
+    /// All resident memory, files' and shared pages as often as they are mapped.
+    pub resident: u64,
+    pub anonymous: u64,
+}
+
+/// Looks at processes from its start to its end.
+pub struct Sampler {
+    samples: Arc<Mutex<Vec<Sample>>>,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    roots: Vec<u32>,
+}
+
+impl Sampler {
+    /// Looks at once, and then until `end`.
+    pub fn start(roots: Vec<u32>) -> Sampler {
+        let samples = Arc::new(Mutex::new(vec![look(&roots)]));
+        let over = Arc::new(AtomicBool::new(false));
+        let thread = thread::spawn({
+            let (samples, over, roots) = (samples.clone(), over.clone(), roots.clone());
+            move || {
+                while wait(&over) {
+                    push(&samples, look(&roots));
+                }
+            }
+        });
+        Sampler { samples, over, thread: Some(thread), roots }
+    }
+
+    /// All samples, the last one taken now. None when there are no processes to look at.
+    pub fn end(mut self) -> Vec<Sample> {
+        self.join();
+        push(&self.samples, look(&self.roots));
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.roots.is_empty() { Vec::new() } else { std::mem::take(&mut *samples) }
+    }
+
+    fn join(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+/// A period; whether to go on.
+fn wait(over: &AtomicBool) -> bool {
+    let end = kernel::monotonic() + PERIOD;
+    while !over.load(Ordering::Relaxed) && kernel::monotonic() < end {
+        thread::sleep(END_LOOK);
+    }
+    !over.load(Ordering::Relaxed)
+}
+
+fn push(samples: &Mutex<Vec<Sample>>, mut sample: Sample) {
+    let mut samples = samples.lock().unwrap_or_else(PoisonError::into_inner);
+    // One that ended between the look at its parent and the look at itself is missed once.
+    sample.cpu = sample.cpu.max(samples.last().map_or(Duration::ZERO, |last| last.cpu));
+    samples.push(sample);
+}
+
+/// All processes below `roots`, these included.
+pub fn look(roots: &[u32]) -> Sample {
+    let mut sample = Sample { at: kernel::monotonic(), ..Sample::default() };
+    for (pid, stat) in tree(roots) {
+        sample.cpu += stat.children + process::cpu_time(pid).unwrap_or(Duration::ZERO);
+        if let Ok(memory) = process::memory(pid) {
+            sample.resident += memory.resident;
+            sample.anonymous += memory.anonymous;
+        }
+    }
+    sample
+}
+
+/// The numbers of all of them.
+pub fn pids(roots: &[u32]) -> Vec<u32> {
+    tree(roots).into_iter().map(|(pid, _)| pid).collect()
+}
+
+/// Parents come before their children.
+fn tree(roots: &[u32]) -> Vec<(u32, Stat)> {
+    if roots.is_empty() {
+        return Vec::new();
+    }
+    let mut children: HashMap<u32, Vec<(u32, Stat)>> = HashMap::new();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    for pid in pids {
+        if let Some(stat) = Stat::read(pid) {
+            children.entry(stat.parent).or_default().push((pid, stat));
+        }
+    }
+    let mut found: Vec<_> =
+        roots.iter().filter_map(|pid| Some((*pid, Stat::read(*pid)?))).collect();
+    let mut next = 0;
+    while let Some((pid, _)) = found.get(next) {
+        let mut below = children.remove(pid).unwrap_or_default();
+        // Roots may be below each other.
+        below.retain(|(pid, _)| !roots.contains(pid));
+        found.extend(below);
+        next += 1;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn children_count_while_they_live_and_when_they_have_ended() {
+        let own = std::process::id();
+        let before = look(&[own]);
+        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        assert!(tree(&[own]).iter().any(|(pid, _)| *pid == child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Until the ticks of 10 ms show it.
+        while look(&[own]).cpu < before.cpu + Duration::from_millis(30) {
+            assert!(Command::new("true").status().unwrap().success());
+        }
+        assert!(!tree(&[own]).iter().any(|(pid, _)| *pid == child.id()));
+        assert_eq!(look(&[]).resident, 0);
+    }
+
+    #[test]
+    fn samples_never_go_back() {
+        let sampler = Sampler::start(vec![std::process::id()]);
+        let samples = sampler.end();
+        assert!(samples.len() >= 2 && samples[0].resident > 0);
+        assert!(samples.windows(2).all(|two| two[0].at <= two[1].at && two[0].cpu <= two[1].cpu));
+        assert!(Sampler::start(Vec::new()).end().is_empty());
+    }
+}
