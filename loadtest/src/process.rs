@@ -81,6 +81,13 @@ impl Stat {
     }
 }
 
+/// Memory of a process in bytes, of which pages that several processes share count in parts (`Pss`).
+/// None where this user may not look, or the process is gone.
+pub fn share_of_memory(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    Some(number(&text, "Pss:")? << 10)
+}
+
 fn read_cpu(pid: u32) -> io::Result<CpuUse> {
     let stat = Stat::read(pid).ok_or(io::ErrorKind::NotFound)?;
     let mut cpu = CpuUse {

@@ -164,7 +164,7 @@ fn costs(stage: &mut Stage<'_>, seen: &Seen, relayed: u64) -> Vec<Cost> {
     let mut programs = Vec::new();
     if let (Some(first), Some(last)) = (seen.relay.first(), seen.relay.last()) {
         let cpu = last.cpu.saturating_sub(first.cpu);
-        let peak = seen.relay.iter().map(|sample| sample.resident).max().unwrap_or(0);
+        let peak = seen.relay.iter().map(|sample| sample.memory).max().unwrap_or(0);
         programs.push(("relay", Usage { cpu, memory_peak: peak }));
     }
     programs.extend([("source", seen.source), ("sink", sink)]);

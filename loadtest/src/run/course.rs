@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::child::Child;
-use super::relay::Queue;
+use super::relay::{Queue, Tracing};
 use super::sampler::{self, Sample, Sampler};
 use super::scenario::Course;
 use super::stage::{Purpose, Stage, Turn};
@@ -188,12 +188,8 @@ fn hold_idle(stage: &mut Stage<'_>, notes: &mut Vec<String>) -> Result<Option<He
         note.push_str(&format!(", stopped by: {error}"));
     }
     if !roots.is_empty() && count > 0 {
-        let each = |before: u64, after: u64| after.saturating_sub(before) / count as u64;
-        note.push_str(&format!(
-            "; each takes {} bytes of resident memory, {} of it anonymous",
-            each(before.resident, after.resident),
-            each(before.anonymous, after.anonymous)
-        ));
+        let each = after.memory.saturating_sub(before.memory) / count as u64;
+        note.push_str(&format!("; each takes {each} bytes of memory"));
     }
     notes.push(note);
     Ok(Some(held))
@@ -299,7 +295,12 @@ struct LiveLine {
 impl LiveLine {
     fn new(turn: Turn<'_>) -> LiveLine {
         let (scenario, relay) = (turn.scenario.name(), turn.relay.word());
-        let name = format!("{scenario}, round {}, {relay}", turn.round);
+        let what = match turn.tracing {
+            Tracing::Off if turn.round == 0 => "to know its rate".to_owned(),
+            Tracing::Off => format!("round {}", turn.round),
+            Tracing::Syncs => "counting fsyncs".to_owned(),
+        };
+        let name = format!("{scenario}, {what}, {relay}");
         LiveLine { name, last: Instant::now(), accepted: 0, delivered: 0 }
     }
 

@@ -4,8 +4,9 @@
 //! of each living process's clock (nanoseconds) and, for those that have ended, of what their parents
 //! were told when they waited for them, which `/proc/PID/stat` gives in ticks: exact to 10 ms for
 //! each process that has had children. A process that gives up its parent before it ends is lost;
-//! daemons under a master, such as Postfix's, do not. Memory is the resident memory of each, with
-//! the anonymous part beside it, because shared pages of files count in every process.
+//! daemons under a master, such as Postfix's, do not. Memory is resident memory; that of several
+//! processes is the sum of their shares (`Pss`), because pages that they have in common would else
+//! count in each. The kernel walks all pages for that, so it is asked once a second only.
 
 use std::collections::HashMap;
 use std::fs;
@@ -28,10 +29,12 @@ pub struct Sample {
     pub at: Duration,
     /// Never less than in the sample before.
     pub cpu: Duration,
-    /// All resident memory, files' and shared pages as often as they are mapped.
-    pub resident: u64,
-    pub anonymous: u64,
+    /// Of the last weighing.
+    pub memory: u64,
 }
+
+/// How many samples have one weighing of several processes.
+const WEIGHED_EACH: u64 = 4;
 
 /// Looks at processes from its start to its end.
 pub struct Sampler {
@@ -49,8 +52,13 @@ impl Sampler {
         let thread = thread::spawn({
             let (samples, over, roots) = (samples.clone(), over.clone(), roots.clone());
             move || {
-                while wait(&over) {
-                    push(&samples, look(&roots));
+                for number in 1.. {
+                    if !wait(&over) {
+                        return;
+                    }
+                    let tree = tree(&roots);
+                    let weighing = tree.len() == 1 || number % WEIGHED_EACH == 0;
+                    push(&samples, sample(&tree, if weighing { Weigh::Yes } else { Weigh::No }));
                 }
             }
         });
@@ -90,19 +98,34 @@ fn wait(over: &AtomicBool) -> bool {
 
 fn push(samples: &Mutex<Vec<Sample>>, mut sample: Sample) {
     let mut samples = samples.lock().unwrap_or_else(PoisonError::into_inner);
+    let last = samples.last().copied().unwrap_or_default();
     // One that ended between the look at its parent and the look at itself is missed once.
-    sample.cpu = sample.cpu.max(samples.last().map_or(Duration::ZERO, |last| last.cpu));
+    sample.cpu = sample.cpu.max(last.cpu);
+    if sample.memory == 0 {
+        sample.memory = last.memory;
+    }
     samples.push(sample);
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weigh {
+    Yes,
+    No,
 }
 
 /// All processes below `roots`, these included.
 pub fn look(roots: &[u32]) -> Sample {
+    sample(&tree(roots), Weigh::Yes)
+}
+
+fn sample(tree: &[(u32, Stat)], weigh: Weigh) -> Sample {
     let mut sample = Sample { at: kernel::monotonic(), ..Sample::default() };
-    for (pid, stat) in tree(roots) {
-        sample.cpu += stat.children + process::cpu_time(pid).unwrap_or(Duration::ZERO);
-        if let Ok(memory) = process::memory(pid) {
-            sample.resident += memory.resident;
-            sample.anonymous += memory.anonymous;
+    for (pid, stat) in tree {
+        sample.cpu += stat.children + process::cpu_time(*pid).unwrap_or(Duration::ZERO);
+        if weigh == Weigh::Yes {
+            let whole = || process::memory(*pid).map_or(0, |memory| memory.resident);
+            let share = if tree.len() == 1 { None } else { process::share_of_memory(*pid) };
+            sample.memory += share.unwrap_or_else(whole);
         }
     }
     sample
@@ -158,14 +181,14 @@ mod tests {
             assert!(Command::new("true").status().unwrap().success());
         }
         assert!(!tree(&[own]).iter().any(|(pid, _)| *pid == child.id()));
-        assert_eq!(look(&[]).resident, 0);
+        assert_eq!(look(&[]).memory, 0);
     }
 
     #[test]
     fn samples_never_go_back() {
         let sampler = Sampler::start(vec![std::process::id()]);
         let samples = sampler.end();
-        assert!(samples.len() >= 2 && samples[0].resident > 0);
+        assert!(samples.len() >= 2 && samples[0].memory > 0);
         assert!(samples.windows(2).all(|two| two[0].at <= two[1].at && two[0].cpu <= two[1].cpu));
         assert!(Sampler::start(Vec::new()).end().is_empty());
     }

@@ -62,7 +62,7 @@ fn total_at(at: f64, totals: &[(f64, f64)]) -> f64 {
 fn memory(grid: &[Duration], samples: &[Sample]) -> Vec<u64> {
     let at = |moment: &Duration| {
         let after = samples.partition_point(|sample| sample.at <= *moment);
-        samples[after.saturating_sub(1)].resident
+        samples[after.saturating_sub(1)].memory
     };
     grid.iter().skip(1).map(at).collect()
 }
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn memory_is_that_of_the_last_sample() {
         let sample =
-            |at, resident| Sample { at: Duration::from_secs(at), resident, ..Sample::default() };
+            |at, memory| Sample { at: Duration::from_secs(at), memory, ..Sample::default() };
         let grid = [1, 2, 3].map(Duration::from_secs);
         assert_eq!(memory(&grid, &[sample(0, 5), sample(3, 7)]), [5, 7]);
         assert_eq!(memory(&grid, &[sample(9, 5)]), [5, 5]);

@@ -183,15 +183,11 @@ impl Postfix {
     }
 
     pub fn notes(&self) -> Vec<String> {
-        let mut notes = vec![
-            "memory is the sum over its processes; pages of programs and libraries that they share \
-             count in each"
-                .to_owned(),
-        ];
+        let mut notes = Vec::new();
         if matches!(self.names, Names::Server(_)) {
             notes.push(
-                "it asks the same DNS server, through a /etc/resolv.conf that only it sees; it keeps \
-                 no cache of its own beside the C library, which has none"
+                "it asks the same DNS server, through a /etc/resolv.conf that only it sees, and caches \
+                 no answers"
                     .to_owned(),
             );
         }
