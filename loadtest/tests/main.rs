@@ -1,6 +1,8 @@
-//! The binary as a whole: `send` into `sink`, then `balance`; `dns`. Over loopback on free ports.
+//! The binary as a whole: `send` into `sink`, then `balance`; `dns`; `run`. Over loopback on free
+//! ports.
 
 mod dns;
+mod run;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

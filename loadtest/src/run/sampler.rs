@@ -164,23 +164,32 @@ fn tree(roots: &[u32]) -> Vec<(u32, Stat)> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
 
     use super::*;
 
+    /// A shell with a child that uses some CPU time and ends, and then with one that stays.
+    const SCRIPT: &str = "(i=0; while [ $i -lt 1000000 ]; do i=$((i+1)); done) & wait; sleep 600 &
+        echo ready; wait";
+
     #[test]
     fn children_count_while_they_live_and_when_they_have_ended() {
-        let own = std::process::id();
-        let before = look(&[own]);
-        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
-        assert!(tree(&[own]).iter().any(|(pid, _)| *pid == child.id()));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        // Until the ticks of 10 ms show it.
-        while look(&[own]).cpu < before.cpu + Duration::from_millis(30) {
-            assert!(Command::new("true").status().unwrap().success());
+        let mut shell = Command::new("sh");
+        let mut shell = shell.args(["-c", SCRIPT]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let all = pids(&[shell.id()]);
+        let seen = look(&[shell.id()]);
+        let own = process::cpu_time(shell.id()).unwrap();
+        for pid in &all {
+            kernel::signal(kernel::Target::Process(*pid), libc::SIGKILL);
         }
-        assert!(!tree(&[own]).iter().any(|(pid, _)| *pid == child.id()));
+        shell.wait().unwrap();
+        assert_eq!((line.as_str(), all.len(), all[0]), ("ready\n", 2, shell.id()));
+        // The shell itself has only waited.
+        assert!(seen.cpu >= own + Duration::from_millis(20), "{seen:?} {own:?}");
+        assert!(seen.memory > 0);
         assert_eq!(look(&[]).memory, 0);
     }
 
