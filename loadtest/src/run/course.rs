@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::child::Child;
+use super::machine::Busy;
 use super::relay::{Queue, Tracing};
 use super::sampler::{self, Sample, Sampler};
 use super::scenario::Course;
@@ -98,6 +99,7 @@ pub fn measure(stage: &mut Stage<'_>) -> Result<Seen, Error> {
     let syncs = stage.relay.syncs()?;
     let dns_before = stage.dns.as_mut().map(Child::cpu);
     let sampler = Sampler::start(stage.relay.roots());
+    let mut guests = Guests::arrive(stage);
     let launch = kernel::monotonic();
 
     let purpose = match stage.turn.plan.course {
@@ -116,6 +118,7 @@ pub fn measure(stage: &mut Stage<'_>) -> Result<Seen, Error> {
     let sent = source.told().sent.clone().ok_or_else(|| source.failure())?;
     notes.extend(source.complaints());
     if purpose == Purpose::Refuse {
+        guests.ended += stage.sink.cpu();
         stage.renew_sink(Purpose::Measure)?;
         stage.relay.try_all_again()?;
     }
@@ -129,6 +132,8 @@ pub fn measure(stage: &mut Stage<'_>) -> Result<Seen, Error> {
         notes.push(format!("{} idle sessions were still open at the end", held.still_open()));
     }
     let dns = stage.dns.as_mut().map(Child::cpu).zip(dns_before);
+    guests.ended += source.cpu();
+    notes.extend(guests.note(stage, &relay, over.saturating_sub(launch)));
     let last = last_delivery(stage).unwrap_or(over);
     if purpose == Purpose::Refuse {
         notes.push(backlog_note(&sent, last.saturating_sub(drain_start)));
@@ -250,6 +255,46 @@ fn last_delivery(stage: &Stage<'_>) -> Option<Duration> {
     let file = std::fs::metadata(stage.file("delivered")).ok()?;
     let ago = file.modified().ok()?.elapsed().ok()?;
     if file.len() == 0 { None } else { kernel::monotonic().checked_sub(ago) }
+}
+
+/// Cores that programs which are no part of the run may use without a word.
+const GUESTS_CORES: f64 = 0.1;
+
+/// Who else used the machine meanwhile: all that was used, without what ours used.
+struct Guests {
+    before: Option<Busy>,
+    /// Of our own programs before.
+    ours_before: Duration,
+    /// Of those that have ended since.
+    ended: Duration,
+}
+
+impl Guests {
+    fn arrive(stage: &mut Stage<'_>) -> Guests {
+        let ours_before = Guests::ours(stage);
+        Guests { before: Busy::now(), ours_before, ended: Duration::ZERO }
+    }
+
+    /// CPU time of this process, the sink and the DNS server.
+    fn ours(stage: &mut Stage<'_>) -> Duration {
+        let own = process::cpu_time(std::process::id()).unwrap_or_default();
+        own + stage.sink.cpu() + stage.dns.as_mut().map(Child::cpu).unwrap_or_default()
+    }
+
+    /// Nothing to say when the relay's own share is unknown.
+    fn note(&self, stage: &mut Stage<'_>, relay: &[Sample], time: Duration) -> Option<String> {
+        let busy = Busy::now()?.since(self.before?);
+        let relay = relay.last()?.cpu.saturating_sub(relay.first()?.cpu);
+        let ours = (Guests::ours(stage) + self.ended + relay).saturating_sub(self.ours_before);
+        let cores = |cpu: Duration| cpu.as_secs_f64() / time.as_secs_f64().max(1e-9);
+        let (others, stolen) = (cores(busy.programs.saturating_sub(ours)), cores(busy.stolen));
+        (others + stolen > GUESTS_CORES).then(|| {
+            format!(
+                "beside the run, other programs kept {others:.1} cores busy, and {stolen:.1} cores \
+                 went to other machines of the host"
+            )
+        })
+    }
 }
 
 /// The most memory that our own programs were seen with.

@@ -5,11 +5,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::report::model::Machine;
 
 const UNKNOWN: &str = "unknown";
+/// `USER_HZ`, as in `process.rs`.
+const TICK: Duration = Duration::from_millis(10);
 /// File systems that keep everything in memory.
 const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
 
@@ -33,6 +36,38 @@ pub fn must_be_disk(work: &Path) -> Result<(), Error> {
             Err(Error::NoDisk { path: work.to_owned(), file_system: mount.file_system })
         }
         _ => Ok(()),
+    }
+}
+
+/// CPU time of all programs of the machine since its boot, in ticks of 10 ms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Busy {
+    /// Of this machine's programs and its kernel.
+    pub programs: Duration,
+    /// Taken by the host for other machines.
+    pub stolen: Duration,
+}
+
+impl Busy {
+    pub fn now() -> Option<Busy> {
+        Busy::read(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    fn read(text: &str) -> Option<Busy> {
+        let numbers = text.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+        let ticks: Vec<u32> = numbers.map(|number| number.parse().ok()).collect::<Option<_>>()?;
+        let [user, nice, system, _idle, _iowait, irq, softirq, stolen, ..] = ticks[..] else {
+            return None;
+        };
+        let programs = [user, nice, system, irq, softirq].map(|ticks| TICK * ticks);
+        Some(Busy { programs: programs.iter().sum(), stolen: TICK * stolen })
+    }
+
+    pub fn since(self, before: Busy) -> Busy {
+        Busy {
+            programs: self.programs.saturating_sub(before.programs),
+            stolen: self.stolen.saturating_sub(before.stolen),
+        }
     }
 }
 
@@ -113,6 +148,16 @@ mod tests {
         assert_eq!(at("/var/tmp"), (true, "tmpfs".to_owned()));
         assert_eq!(at("/various"), (false, "ext4".to_owned()));
         assert_eq!(at("/var/my disk/b"), (false, "xfs".to_owned()));
+    }
+
+    #[test]
+    fn idle_time_is_not_busy() {
+        let busy = Busy::read("cpu  100 10 50 9000 900 5 6 7 0 0\ncpu0 1 2 3\n").unwrap();
+        assert_eq!(busy.programs, Duration::from_millis(1710));
+        assert_eq!(busy.since(busy).programs, Duration::ZERO);
+        assert_eq!(busy.stolen, Duration::from_millis(70));
+        assert_eq!(Busy::read("cpu  1 2\n"), None);
+        assert!(Busy::now().is_some());
     }
 
     #[test]

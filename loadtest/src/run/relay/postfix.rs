@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -36,6 +37,8 @@ pub const IDLE_SESSIONS_MAX: u32 = 500;
 const PROCESSES_MAX: u32 = 200;
 const START_MAX: Duration = Duration::from_secs(60);
 const END_MAX: Duration = Duration::from_secs(60);
+/// Between two looks whether SIGKILL has had its way.
+const KILL_LOOK: Duration = Duration::from_millis(1);
 /// Where Debian puts programs that a `PATH` may lack.
 const ALSO: [&str; 3] = ["/usr/sbin", "/usr/bin", "/sbin"];
 const REMEDY: &str = "apt-get install postfix";
@@ -214,6 +217,27 @@ impl Postfix {
             all.iter().for_each(|pid| kernel::reap(Target::Process(*pid)));
             Ok(ended.then_some(()))
         })
+    }
+}
+
+impl Drop for Postfix {
+    /// Without a word to the master, after a failure: under strace it is not in our child's group.
+    fn drop(&mut self) {
+        if !self.process.is_running() {
+            return;
+        }
+        let all = sampler::pids(&[self.pid()]);
+        all.iter().for_each(|pid| kernel::signal(Target::Process(*pid), libc::SIGKILL));
+        while self.process.is_running() {
+            thread::sleep(KILL_LOOK);
+        }
+        // They are ours now.
+        for pid in all.into_iter().filter(|pid| *pid != self.pid()) {
+            while !process::has_ended(pid) {
+                thread::sleep(KILL_LOOK);
+            }
+            kernel::reap(Target::Process(pid));
+        }
     }
 }
 
