@@ -11,8 +11,9 @@ use std::env;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{self, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use super::{
 use crate::error::Error;
 use crate::kernel::{self, Target};
 use crate::loopback::Loopback;
-use crate::process;
+use crate::process as proc;
 
 const PROGRAM: &str = "Postfix";
 /// Each session is a process.
@@ -72,6 +73,8 @@ postlog unix-dgram n - n - 1 postlogd
 pub struct Postfix {
     /// The master, or strace above it.
     process: Child,
+    master: u32,
+    guard: Guard,
     address: Loopback,
     folder: PathBuf,
     version: String,
@@ -120,8 +123,19 @@ impl Postfix {
             process.must_live()?;
             Ok(listening_port(&sampler::pids(&[process.pid()])))
         })?;
-        let version = format!("Postfix {version}");
-        Ok(Postfix { process, address, folder, version, settings, names: around.names })
+        let all = sampler::pids(&[process.pid()]);
+        let is_master = |pid: &u32| name(*pid).as_deref() == Some("master");
+        let master = all.into_iter().find(is_master).ok_or_else(|| process.failure())?;
+        Ok(Postfix {
+            process,
+            master,
+            guard: Guard::start(master)?,
+            address,
+            folder,
+            version: format!("Postfix {version}"),
+            settings,
+            names: around.names,
+        })
     }
 
     pub fn address(&self) -> Loopback {
@@ -201,43 +215,67 @@ impl Postfix {
     pub fn stop(&mut self, watch: &Watch) -> Result<(), Error> {
         let all = sampler::pids(&[self.pid()]);
         // strace above it ends when they have.
-        for pid in &all {
-            if name(*pid).as_deref() == Some("master") {
-                kernel::signal(Target::Process(*pid), libc::SIGTERM);
-            }
+        kernel::signal(Target::Process(self.master), libc::SIGTERM);
+        let ended = watch.until("the end of all processes of Postfix", END_MAX, || {
+            let over = !self.process.is_running() && all.iter().all(|pid| proc::has_ended(*pid));
+            Ok(over.then_some(()))
+        });
+        self.clear(&all);
+        ended
+    }
+
+    /// Kills what is left of these, and waits for them: they are ours when their parents are gone.
+    fn clear(&mut self, all: &[u32]) {
+        // Soon the number of the master may be another's.
+        self.guard.leave();
+        let alive = all.iter().filter(|pid| !proc::has_ended(**pid));
+        alive.for_each(|pid| kernel::signal(Target::Process(*pid), libc::SIGKILL));
+        while self.process.is_running() {
+            thread::sleep(KILL_LOOK);
         }
-        let process = &mut self.process;
-        let what = "the end of all processes of Postfix";
-        let ended = watch.until(what, END_MAX, || Ok((!process.is_running()).then_some(())));
-        process.stop(watch);
-        ended?;
-        watch.until(what, END_MAX, || {
-            let ended = all.iter().all(|pid| process::has_ended(*pid));
-            // Those that the master left to us.
-            all.iter().for_each(|pid| kernel::reap(Target::Process(*pid)));
-            Ok(ended.then_some(()))
-        })
+        for pid in all.iter().filter(|pid| **pid != self.pid()) {
+            while !proc::has_ended(*pid) {
+                thread::sleep(KILL_LOOK);
+            }
+            kernel::reap(Target::Process(*pid));
+        }
     }
 }
 
 impl Drop for Postfix {
-    /// Without a word to the master, after a failure: under strace it is not in our child's group.
+    /// Without a word to the master, after a failure.
     fn drop(&mut self) {
-        if !self.process.is_running() {
-            return;
+        if self.process.is_running() {
+            let all = sampler::pids(&[self.pid()]);
+            self.clear(&all);
         }
-        let all = sampler::pids(&[self.pid()]);
-        all.iter().for_each(|pid| kernel::signal(Target::Process(*pid), libc::SIGKILL));
-        while self.process.is_running() {
-            thread::sleep(KILL_LOOK);
-        }
-        // They are ours now.
-        for pid in all.into_iter().filter(|pid| *pid != self.pid()) {
-            while !process::has_ended(pid) {
-                thread::sleep(KILL_LOOK);
-            }
-            kernel::reap(Target::Process(pid));
-        }
+    }
+}
+
+/// Ends the master should this process be killed. The kernel would not: it forgets the tie of a
+/// process that changes users, as the master does.
+struct Guard(process::Child);
+
+impl Guard {
+    /// Waits for the end of its input, which comes with our end at the latest.
+    fn start(master: u32) -> Result<Guard, Error> {
+        let mut command = Command::new("sh");
+        command.args(["-c", "read -r _; kill -TERM \"$0\"", &master.to_string()]);
+        command.stdin(Stdio::piped()).process_group(0);
+        let failed = |source| Error::Command { program: "sh".to_owned(), source };
+        command.spawn().map(Guard).map_err(failed)
+    }
+
+    /// Without having done anything.
+    fn leave(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -269,7 +307,6 @@ fn master(folder: &Path, master: &Path, names: Names, tracing: Tracing) -> Resul
         let calls = "trace=fsync,fdatasync,syncfs,sync";
         words.extend(["strace", "-f", "--seccomp-bpf", "-c", "-e", calls, "-o"].map(str::to_owned));
         words.push(own("syncs"));
-        words.extend(["setpriv", "--pdeathsig", "TERM"].map(str::to_owned));
     }
     words.push(master.display().to_string());
     words.extend(["-c".to_owned(), own("config"), "-s".to_owned()]);
