@@ -10,6 +10,7 @@ mod dns;
 mod fuzz;
 mod inbound;
 mod layers;
+mod load;
 mod mx;
 mod names;
 mod notices;

@@ -67,8 +67,9 @@ enum Sent {
     Unknown,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Elsewhere {
+/// Where a pair is that was not delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Elsewhere {
     #[default]
     Nowhere,
     Queued,
@@ -167,6 +168,41 @@ impl Books {
             }
             Some(())
         })
+    }
+
+    /// Takes a pair for queued or bounced, by what somebody said who has no ledger.
+    pub fn settle(&mut self, serial: &str, recipient: &str, elsewhere: Elsewhere) {
+        self.pair(serial, recipient).elsewhere = elsewhere;
+    }
+
+    /// Pairs that were promised, or may have been, and of which nothing more is known: serial and
+    /// recipient.
+    pub fn outstanding(&self) -> impl Iterator<Item = (&str, &str)> {
+        let open = self.pairs.iter().filter(|(key, pair)| {
+            matches!(pair.sent, Sent::Accepted | Sent::Unknown)
+                && pair.delivered == 0
+                && pair.elsewhere == Elsewhere::Nowhere
+                && !self.whole.contains_key(key.split('\t').next().unwrap_or(key))
+        });
+        open.filter_map(|(key, _)| key.split_once('\t'))
+    }
+
+    /// Messages of which all recipients that were promised have theirs.
+    pub fn whole_messages(&self) -> u64 {
+        let mut whole: HashMap<&str, bool> = HashMap::new();
+        for (key, pair) in &self.pairs {
+            if pair.sent == Sent::Accepted || pair.delivered > 0 {
+                let serial = key.split('\t').next().unwrap_or(key);
+                *whole.entry(serial).or_insert(true) &= pair.delivered > 0;
+            }
+        }
+        whole.values().filter(|whole| **whole).count() as u64
+    }
+
+    /// Drops all that is known of messages whose serial begins so: another run's, such as a
+    /// warm-up's.
+    pub fn forget(&mut self, prefix: &str) {
+        self.pairs.retain(|key, _| !key.starts_with(prefix));
     }
 
     fn pair(&mut self, serial: &str, recipient: &str) -> &mut Pair {

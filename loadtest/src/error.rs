@@ -59,6 +59,35 @@ pub enum Error {
         shipped: Vec<String>,
     },
     AuthInClear,
+    /// SIGINT or SIGTERM came.
+    Interrupted,
+    /// A program that a run needs ended; `said` is the end of what it printed.
+    Ended {
+        program: String,
+        said: String,
+    },
+    /// It lives, and does not do what it was to do.
+    Waited {
+        what: String,
+        seconds: u64,
+    },
+    /// A queue there would cost nothing to sync.
+    NoDisk {
+        path: PathBuf,
+        file_system: String,
+    },
+    NeedsRoot {
+        program: &'static str,
+    },
+    Missing {
+        program: PathBuf,
+        remedy: &'static str,
+    },
+    /// An answer of a relay's own interface.
+    Answer {
+        from: String,
+        what: String,
+    },
 }
 
 impl Error {
@@ -91,6 +120,25 @@ impl fmt::Display for Error {
             Error::Process { pid, source } => write!(out, "process {pid}: {source}"),
             Error::Command { program, source } => write!(out, "cannot run {program}: {source}"),
             Error::Signals(source) => write!(out, "cannot wait for signals: {source}"),
+            Error::Interrupted => out.write_str("interrupted"),
+            Error::Ended { program, said } if said.is_empty() => {
+                write!(out, "{program} ended at once and said nothing")
+            }
+            Error::Ended { program, said } => write!(out, "{program} ended:\n{said}"),
+            Error::Waited { what, seconds } => write!(out, "waited {seconds} s in vain for {what}"),
+            Error::NoDisk { path, file_system } => write!(
+                out,
+                "{} is on {file_system}, where nothing is synced to a disk and a queue costs \
+                 nothing: --work names a folder on a real one",
+                path.display()
+            ),
+            Error::NeedsRoot { program } => {
+                write!(out, "{program} needs root: its master process changes users")
+            }
+            Error::Missing { program, remedy } => {
+                write!(out, "{} is missing: {remedy}", program.display())
+            }
+            Error::Answer { from, what } => write!(out, "{from} answered {what}"),
             Error::Executor(what) => write!(out, "cannot start the io_uring executor: {what}"),
             Error::Written(problems) => out.write_str(&problems.join("\n")),
             Error::NoProfile { name, shipped } => {

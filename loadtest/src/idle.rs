@@ -41,36 +41,54 @@ pub struct Args {
 
 /// Fails unless all sessions were established and stayed open.
 pub fn run(idle: &Args) -> Result<ExitCode, Error> {
-    let limit = kernel::raise_open_files(idle.sessions as u64 + OTHER_FILES);
-    if limit < idle.sessions as u64 + OTHER_FILES {
-        eprintln!("baton-load: only {limit} open files are allowed here");
-    }
     let before = idle.pid.map(process::memory).transpose()?;
     let start = Instant::now();
-    let mut held = Vec::with_capacity(idle.sessions);
-    let mut refused = None;
-    while held.len() < idle.sessions && refused.is_none() {
-        match open(idle.to, held.len()) {
-            Ok(stream) => held.push(stream),
-            Err(error) => refused = Some(error),
-        }
-    }
+    let held = Held::open(idle.to, idle.sessions, || true);
     println!(
         "idle: established={} of {} in {:.2} s",
-        held.len(),
+        held.sessions.len(),
         idle.sessions,
         start.elapsed().as_secs_f64()
     );
-    if let Some(error) = &refused {
+    if let Some(error) = &held.refused {
         println!("idle: stopped by: {error}");
     }
     std::thread::sleep(Duration::from_secs(idle.seconds));
-    let open = held.iter().filter(|stream| is_open(stream)).count();
+    let open = held.still_open();
     println!("idle: still_open={open} after {} s", idle.seconds);
     if let (Some(pid), Some(before)) = (idle.pid, before) {
         println!("{}", memory_line(&before, &process::memory(pid)?, open));
     }
     Ok(if open == idle.sessions { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Sessions that said `EHLO` and then nothing, until dropped.
+pub struct Held {
+    pub sessions: Vec<TcpStream>,
+    /// What kept the rest from being opened.
+    pub refused: Option<io::Error>,
+}
+
+impl Held {
+    /// Opens up to so many, one after the other, as long as `go_on` says so.
+    pub fn open(to: Loopback, wanted: usize, go_on: impl Fn() -> bool) -> Held {
+        let limit = kernel::raise_open_files(wanted as u64 + OTHER_FILES);
+        if limit < wanted as u64 + OTHER_FILES {
+            eprintln!("baton-load: only {limit} open files are allowed here");
+        }
+        let mut held = Held { sessions: Vec::with_capacity(wanted), refused: None };
+        while held.sessions.len() < wanted && held.refused.is_none() && go_on() {
+            match open(to, held.sessions.len()) {
+                Ok(stream) => held.sessions.push(stream),
+                Err(error) => held.refused = Some(error),
+            }
+        }
+        held
+    }
+
+    pub fn still_open(&self) -> usize {
+        self.sessions.iter().filter(|stream| is_open(stream)).count()
+    }
 }
 
 fn memory_line(before: &Memory, after: &Memory, sessions: usize) -> String {

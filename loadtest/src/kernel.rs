@@ -1,11 +1,13 @@
 //! The few places where the load generator talks to the kernel without a safe wrapper.
 //!
 //! Owns all `unsafe` of this package: ring flags, handing sockets to glommio, another process's CPU
-//! clock, the limit on open files. Decides nothing about SMTP or load.
+//! clock, the limit on open files, signals, the ties of a child. Decides nothing about SMTP or load.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
 use glommio::net;
@@ -99,6 +101,14 @@ pub fn monotonic() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
+/// Columns of the terminal behind standard error; `None` when there is none.
+pub fn terminal_columns() -> Option<usize> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: `size` is a valid place to write one winsize to, which this request does.
+    let code = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &mut size) };
+    (code == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
 /// Raises the limit on open files to `wanted`, or as far as this user may; returns the limit.
 pub fn raise_open_files(wanted: u64) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -117,6 +127,70 @@ pub fn raise_open_files(wanted: u64) -> u64 {
         }
     }
     limit.rlim_cur
+}
+
+/// Who a signal is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    Process(u32),
+    /// All processes of the group that this process began.
+    Group(u32),
+}
+
+/// Sends a signal; one that finds nobody has done its work.
+pub fn signal(target: Target, signal: i32) {
+    let (Target::Process(pid) | Target::Group(pid)) = target;
+    // 0 and negative numbers mean many processes; no process of ours has such a number.
+    let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 1) else {
+        return;
+    };
+    let pid = if matches!(target, Target::Group(_)) { -pid } else { pid };
+    // SAFETY: the call takes two numbers and touches no memory of ours.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Has the program that `command` starts get `signal` when the thread that starts it is gone, by
+/// whatever end. What it starts itself is its own affair.
+pub fn tie_to_this_thread(command: &mut Command, signal: i32) {
+    let parent = std::process::id();
+    let tie = move || {
+        // SAFETY: both calls take and return numbers only, and are safe between fork and exec.
+        let (tied, now) = unsafe {
+            (libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong), libc::getppid())
+        };
+        // A parent that ended before the tie would never be heard of.
+        if tied == 0 && u32::try_from(now) == Ok(parent) {
+            Ok(())
+        } else {
+            Err(io::Error::from_raw_os_error(libc::ESRCH))
+        }
+    };
+    // SAFETY: the closure allocates nothing and takes no lock, as it must between fork and exec.
+    unsafe { command.pre_exec(tie) };
+}
+
+/// Makes this process the parent of those below it that lose theirs, instead of process 1, which
+/// in a container may never ask how they ended.
+pub fn adopt_orphans() {
+    // SAFETY: the call takes two numbers and touches no memory of ours. It fails on no kernel that
+    // has io_uring.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong) };
+}
+
+/// Asks how children ended that have, so that nothing of them is left. Waits for those of a group,
+/// which must have been killed.
+pub fn reap(target: Target) {
+    let (Target::Process(pid) | Target::Group(pid)) = target;
+    let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 1) else {
+        return;
+    };
+    let (pid, options) = match target {
+        Target::Process(_) => (pid, libc::WNOHANG),
+        Target::Group(_) => (-pid, 0),
+    };
+    // SAFETY: no status is asked for, so the call writes nowhere. It ends when there are no such
+    // children any more.
+    while unsafe { libc::waitpid(pid, std::ptr::null_mut(), options) } > 0 {}
 }
 
 /// The head of `struct io_uring_params` (`linux/io_uring.h`), as far as it is needed here.

@@ -5,6 +5,7 @@
 //!   |                            |
 //!   +------> balance <-----------+        lost, duplicated, damaged?
 //! dns          which leads the relay to the sink      idle, cpu: the price of a session, a message
+//! run          starts all of these and the relay, for named loads, and makes a report
 //! report, compare: what runs came to
 //! ```
 //! Each command has its arguments beside it; this file only picks one. Exit codes: 0 as asked, 1
@@ -29,6 +30,7 @@ mod process;
 mod profile;
 mod progress;
 mod report;
+mod run;
 mod send;
 mod signals;
 mod sink;
@@ -63,6 +65,8 @@ enum Command {
     Report(report::args::Report),
     /// Compare two reports; with --worse, exit 1 if the second is
     Compare(report::args::Compare),
+    /// Put relays under named loads, in turns, and report rates, latencies, costs and the balance
+    Run(run::args::Args),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
         Command::Cpu(args) => cpu::run(args),
         Command::Report(args) => report::args::report(&args),
         Command::Compare(args) => report::args::compare_two(&args),
+        Command::Run(args) => run::run(args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("baton-load: {error}");

@@ -41,15 +41,59 @@ pub fn memory(pid: u32) -> Result<Memory, Error> {
     read_memory(pid).map_err(|source| Error::Process { pid, source })
 }
 
+/// CPU time of all threads that ever ran, in nanoseconds; also of a process that has ended and was
+/// not waited for.
+pub fn cpu_time(pid: u32) -> Result<Duration, Error> {
+    kernel::process_cpu(pid).map_err(|source| Error::Process { pid, source })
+}
+
+/// Whether it is gone, or only waits for somebody to ask how it ended.
+pub fn has_ended(pid: u32) -> bool {
+    Stat::read(pid).is_none_or(|stat| matches!(stat.state, 'Z' | 'X'))
+}
+
+/// Of `/proc/PID/stat`.
+#[derive(Clone, Debug)]
+pub struct Stat {
+    pub state: char,
+    pub parent: u32,
+    user: Duration,
+    system: Duration,
+    /// User and system time of children that ended and were waited for, theirs included; in ticks of
+    /// 10 ms.
+    pub children: Duration,
+}
+
+impl Stat {
+    /// Nothing when there is no such process.
+    pub fn read(pid: u32) -> Option<Stat> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name of the process may hold spaces and brackets; fields count from behind the last.
+        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+        let ticks = |index: usize| Some(TICK * fields.get(index)?.parse().ok()?);
+        Some(Stat {
+            state: fields.first()?.chars().next()?,
+            parent: fields.get(1)?.parse().ok()?,
+            user: ticks(11)?,
+            system: ticks(12)?,
+            children: ticks(13)? + ticks(14)?,
+        })
+    }
+}
+
+/// Memory of a process in bytes, of which pages that several processes share count in parts (`Pss`).
+/// None where this user may not look, or the process is gone.
+pub fn share_of_memory(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    Some(number(&text, "Pss:")? << 10)
+}
+
 fn read_cpu(pid: u32) -> io::Result<CpuUse> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name of the process may hold spaces and brackets; fields count from behind the last one.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse().ok()).unwrap_or(0);
+    let stat = Stat::read(pid).ok_or(io::ErrorKind::NotFound)?;
     let mut cpu = CpuUse {
         total: kernel::process_cpu(pid)?,
-        user: TICK * ticks(11),
-        system: TICK * ticks(12),
+        user: stat.user,
+        system: stat.system,
         ..CpuUse::default()
     };
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {

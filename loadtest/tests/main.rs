@@ -1,10 +1,11 @@
 //! The binary as a whole, over loopback on free ports: `send` into `sink`, then `balance`; `dns`;
-//! `report`; profiles (`send`, `sites`); and what it finds of a relay's faults (`faulty`).
+//! `report`; profiles (`send`, `sites`); `run`; and what it finds of a relay's faults (`faulty`).
 
 mod dns;
 mod faulty;
 mod faulty_relay;
 mod report;
+mod run;
 mod send;
 mod sites;
 

@@ -46,7 +46,6 @@ pub fn read(path: &Path) -> Result<Report, Error> {
 
 /// What cannot be read again, as a float that is no number, is an error; but it is kept, since it
 /// may be the only trace of a long run.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the command that runs the load"))]
 pub fn save(report: &Report, path: &Path) -> Result<(), Error> {
     let text = print(report);
     replace(path, &text)?;

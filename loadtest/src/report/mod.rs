@@ -18,7 +18,6 @@ pub mod file;
 mod fixture;
 mod group;
 pub mod html;
-#[cfg_attr(not(test), expect(dead_code, reason = "for the command that runs the load"))]
 pub mod live;
 mod markup;
 pub mod model;

@@ -1,0 +1,202 @@
+//! Makes a `Run` of a report from what was seen: the books, the latencies, the costs, the curves.
+//!
+//! A pair that was not delivered and is not in a notice may still be with the relay. Relays name the
+//! recipients that wait, not our serials, so these are matched by address, each as often as it was
+//! named. What a relay's log says it gave up counts as bounced only after that, and a note says so:
+//! it is the relay's word. What is left is missing.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use super::course::{Drained, Seen, Usage};
+use super::scenario::Again;
+use super::series;
+use super::stage::{Purpose, Stage, run_id};
+use crate::balance::{self, Books, Elsewhere};
+use crate::error::Error;
+use crate::progress::{Received, Since};
+use crate::report::model::{Balance, Cost, Latency, Run};
+
+/// Ends the sink and adds everything up. The relay must still run, it is asked what it holds.
+pub fn collect(stage: &mut Stage<'_>, mut seen: Seen) -> Result<Run, Error> {
+    let waiting = waiting(stage)?;
+    let given_up = stage.relay.given_up();
+    stage.sink.stop(stage.turn.watch);
+    stage.turn.watch.check()?;
+    let received = stage.sink.told().received.clone().ok_or_else(|| stage.sink.failure())?;
+    let sink_ticks = std::mem::take(&mut stage.sink.told().ticks);
+
+    let mut books = read_books(stage)?;
+    settle(&mut books, waiting, Elsewhere::Queued);
+    let by_word = settle(&mut books, given_up, Elsewhere::Bounced);
+    if by_word > 0 {
+        seen.notes.push(format!(
+            "{by_word} of the bounced are known from the relay's log alone: their notices did not \
+             reach the sink"
+        ));
+    }
+    let balance = balance(stage, &books.balance()?, seen.sent.sent);
+    let relayed = books.whole_messages();
+    let seconds = seen.last.saturating_sub(seen.start).as_secs_f64();
+    let mut notes = stage.relay.notes();
+    notes.extend(drain_note(seen.drained));
+    notes.extend(seen.sent.first_refusal.iter().map(|text| format!("first refusal: {text}")));
+    notes.append(&mut seen.notes);
+    let turn = stage.turn;
+    Ok(Run {
+        scenario: turn.scenario.name(),
+        round: turn.round,
+        relay: stage.relay.told(),
+        load: load(stage),
+        seconds,
+        relayed_per_s: if seconds > 0.0 { relayed as f64 / seconds } else { 0.0 },
+        accept: Latency {
+            from: since(seen.sent.latency_from, "final dot").to_owned(),
+            ms: seen.sent.latency_ms,
+            buckets: seen.sent.latency_buckets.clone(),
+        },
+        end_to_end: end_to_end(&received, seen.sent.latency_from),
+        fsyncs_per_message: seen.syncs.map(|syncs| syncs as f64 / each(seen.sent.accepted)),
+        costs: costs(stage, &seen, relayed),
+        series: series::lay_out(&seen, &sink_ticks),
+        balance,
+        notes,
+    })
+}
+
+/// What the relay still holds; only asked for when something has not arrived.
+fn waiting(stage: &Stage<'_>) -> Result<Vec<String>, Error> {
+    let books = read_books(stage)?;
+    let domain = |recipient: &str| Some(recipient.rsplit_once('@')?.1.to_owned());
+    let domains: BTreeSet<String> =
+        books.outstanding().filter_map(|(_, recipient)| domain(recipient)).collect();
+    if domains.is_empty() {
+        return Ok(Vec::new());
+    }
+    stage.relay.waiting(&domains.into_iter().collect::<Vec<_>>())
+}
+
+fn read_books(stage: &Stage<'_>) -> Result<Books, Error> {
+    let mut books = Books::default();
+    books.read_sent(&stage.file("sent"))?;
+    books.read_delivered(&stage.file("delivered"))?;
+    let bounced = stage.file("bounced");
+    if bounced.exists() {
+        books.read_bounced(&bounced)?;
+    }
+    // A relay may deliver one of the warm-up again.
+    books.forget(&format!("{}-", run_id(stage.turn, Purpose::WarmUp)));
+    Ok(books)
+}
+
+/// Books outstanding pairs whose address is named; returns how many.
+fn settle(books: &mut Books, named: Vec<String>, elsewhere: Elsewhere) -> u64 {
+    if named.is_empty() {
+        return 0;
+    }
+    let mut open: HashMap<String, Vec<String>> = HashMap::new();
+    for (serial, recipient) in books.outstanding() {
+        open.entry(recipient.to_lowercase()).or_default().push(serial.to_owned());
+    }
+    let mut settled = 0;
+    for recipient in named {
+        if let Some(serial) = open.get_mut(&recipient.to_lowercase()).and_then(Vec::pop) {
+            books.settle(&serial, &recipient, elsewhere);
+            settled += 1;
+        }
+    }
+    settled
+}
+
+fn balance(stage: &Stage<'_>, counted: &balance::Balance, messages_sent: u64) -> Balance {
+    let again_max = match stage.turn.plan.again {
+        Again::Failure => Some(0),
+        Again::Reported => None,
+    };
+    Balance {
+        messages_sent,
+        accepted: counted.sent250,
+        refused: counted.refused,
+        unknown: counted.unknown,
+        delivered: counted.delivered,
+        bounced: counted.bounced,
+        queued: counted.queued,
+        missing: counted.missing,
+        duplicates: counted.duplicates,
+        corrupt: counted.corrupt,
+        unexpected: counted.unexpected,
+        holds: counted.holds(again_max) && counted.unexpected == 0,
+        examples: counted.examples.clone(),
+    }
+}
+
+fn load(stage: &Stage<'_>) -> Vec<(String, String)> {
+    let turn = stage.turn;
+    let mut load = turn.plan.load();
+    if let super::stage::Rate::PerSecond(rate) = turn.rate {
+        load.push(("open loop".to_owned(), format!("{rate:.0} messages/s")));
+    }
+    let warm_up = turn.plan.warm_up_messages();
+    if warm_up > 0 {
+        let words = format!("{warm_up} messages, after which the receivers start anew");
+        load.push(("warm-up".to_owned(), words));
+    }
+    load
+}
+
+fn end_to_end(received: &Received, since_sent: Since) -> Latency {
+    Latency {
+        from: since(since_sent, "start of the message").to_owned(),
+        ms: received.latency_ms,
+        buckets: received.latency_buckets.clone(),
+    }
+}
+
+fn since(since: Since, closed_loop: &'static str) -> &'static str {
+    match since {
+        Since::FinalDot => closed_loop,
+        Since::Due => "time it was due",
+    }
+}
+
+fn costs(stage: &mut Stage<'_>, seen: &Seen, relayed: u64) -> Vec<Cost> {
+    let sink = Usage { cpu: stage.sink.cpu(), memory_peak: seen.sink_memory_peak };
+    let mut programs = Vec::new();
+    if let (Some(first), Some(last)) = (seen.relay.first(), seen.relay.last()) {
+        let cpu = last.cpu.saturating_sub(first.cpu);
+        let peak = seen.relay.iter().map(|sample| sample.memory).max().unwrap_or(0);
+        programs.push(("relay", Usage { cpu, memory_peak: peak }));
+    }
+    programs.extend([("source", seen.source), ("sink", sink)]);
+    programs.extend(seen.dns.map(|dns| ("dns", dns)));
+    let cost = |(program, usage): (&str, Usage)| Cost {
+        program: program.to_owned(),
+        cpu_us_per_message: us(usage.cpu) / each(relayed),
+        memory_peak_bytes: usage.memory_peak,
+    };
+    programs.into_iter().map(cost).collect()
+}
+
+fn us(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+/// A count to divide by.
+fn each(count: u64) -> f64 {
+    count.max(1) as f64
+}
+
+fn drain_note(drained: Drained) -> Option<String> {
+    match drained {
+        Drained::Everything => None,
+        Drained::Queue => {
+            Some("not all was delivered, and the relay has nothing more to deliver".to_owned())
+        }
+        Drained::Stalled(time) => {
+            Some(format!("the drain was ended when nothing had arrived for {} s", time.as_secs()))
+        }
+        Drained::Time(time) => {
+            Some(format!("the drain was ended after {} s, as the scenario has it", time.as_secs()))
+        }
+    }
+}

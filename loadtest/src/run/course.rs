@@ -1,0 +1,330 @@
+//! The course of one run: warm-up, load, drain, and everything that is written down meanwhile.
+//!
+//! The drain is over when the sink has all that was accepted and the relay, if it can be asked, has
+//! nothing more; or when the relay has nothing more and nothing comes; or when nothing has moved for
+//! a while, or time is up. Deciding what that is worth is left to `collect.rs`.
+
+use std::time::{Duration, Instant};
+
+use super::child::Child;
+use super::line::Line;
+use super::machine::Busy;
+use super::relay::Queue;
+use super::sampler::{self, Sample, Sampler};
+use super::scenario::Course;
+use super::stage::{Purpose, Stage};
+use crate::balance::Books;
+use crate::error::Error;
+use crate::idle::Held;
+use crate::kernel;
+use crate::process;
+use crate::progress::{PERIOD, Sent, Tick};
+
+/// Between two looks at the ticks of the others.
+const LOOK_APART: Duration = Duration::from_millis(20);
+/// Between two questions to the relay, which should have better things to do.
+const ASK_APART: Duration = Duration::from_millis(250);
+/// A relay that was quiet for so long may be asked whether it has anything more.
+const QUIET: Duration = Duration::from_secs(1);
+/// For the warm-up to be delivered.
+const WARM_UP_MAX: Duration = Duration::from_secs(120);
+
+/// What was seen of a run that is over; all times are `kernel::monotonic`.
+pub struct Seen {
+    pub sent: Sent,
+    /// At the first message, to some milliseconds.
+    pub start: Duration,
+    /// At the last delivery; at the end of the drain when there was none.
+    pub last: Duration,
+    pub source_ticks: Vec<Tick>,
+    /// None when its processes are unknown.
+    pub relay: Vec<Sample>,
+    pub source: Usage,
+    /// Its CPU time is known when it has ended.
+    pub sink_memory_peak: u64,
+    pub dns: Option<Usage>,
+    pub syncs: Option<u64>,
+    pub drained: Drained,
+    pub notes: Vec<String>,
+}
+
+/// What one of our own programs used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    pub cpu: Duration,
+    pub memory_peak: u64,
+}
+
+/// How the drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// As many deliveries as were accepted, and nothing more in the queue.
+    Everything,
+    /// The relay says that it has nothing more.
+    Queue,
+    Stalled(Duration),
+    Time(Duration),
+}
+
+/// Messages before what is measured, all delivered when this returns.
+pub fn warm_up(stage: &mut Stage<'_>) -> Result<(), Error> {
+    let mut source = stage.start_source(Purpose::WarmUp)?;
+    let wanted = stage.turn.plan.warm_up_messages();
+    let watch = stage.turn.watch;
+    let what = format!("the {wanted} messages of the warm-up to reach the sink");
+    watch.until(&what, WARM_UP_MAX, || {
+        stage.relay.must_live()?;
+        stage.sink.must_live()?;
+        if !source.is_running() && !source.succeeded() {
+            return Err(source.failure());
+        }
+        let delivered = stage.sink.last_tick().map_or(0, |tick| tick.recipients);
+        Ok((delivered >= wanted && !source.is_running()).then_some(()))
+    })?;
+    // The relay has heard the last reply as well: else it would deliver again.
+    match stage.relay.queue()? {
+        Queue::Unknown => watch.pause(QUIET)?,
+        Queue::Empty | Queue::Holds => watch.until("an empty queue", WARM_UP_MAX, || {
+            Ok((stage.relay.queue()? == Queue::Empty).then_some(()))
+        })?,
+    }
+    stage.renew_sink(Purpose::Measure)
+}
+
+/// The load and the drain. Everything but the source still runs when this returns.
+pub fn measure(stage: &mut Stage<'_>) -> Result<Seen, Error> {
+    let mut notes = Vec::new();
+    let held = hold_idle(stage, &mut notes)?;
+    let syncs = stage.relay.syncs()?;
+    let dns_before = stage.dns.as_mut().map(Child::cpu);
+    let sampler = Sampler::start(stage.relay.roots());
+    let mut guests = Guests::arrive(stage);
+    let launch = kernel::monotonic();
+
+    let purpose = match stage.turn.plan.course {
+        Course::Backlog => Purpose::Refuse,
+        _ => Purpose::Measure,
+    };
+    let mut source = stage.start_source(purpose)?;
+    let mut meters = Meters::default();
+    let mut line = Line::new(stage.turn);
+    while source.is_running() {
+        meters.look(stage, &source);
+        stage.must_live()?;
+        line.show("load", stage, &source);
+        stage.turn.watch.pause(LOOK_APART)?;
+    }
+    let sent = source.told().sent.clone().ok_or_else(|| source.failure())?;
+    notes.extend(source.complaints());
+    if purpose == Purpose::Refuse {
+        guests.ended += stage.sink.cpu();
+        stage.renew_sink(Purpose::Measure)?;
+        stage.relay.try_all_again()?;
+    }
+    let drain_start = kernel::monotonic();
+    let drained = drain(stage, &source, &sent, &mut meters, &mut line)?;
+    line.clear();
+
+    let over = kernel::monotonic();
+    let relay = sampler.end();
+    let syncs = stage.relay.syncs()?.zip(syncs).map(|(after, before)| after - before);
+    if let Some(held) = held {
+        notes.push(format!("{} idle sessions were still open at the end", held.still_open()));
+    }
+    let dns = stage.dns.as_mut().map(Child::cpu).zip(dns_before);
+    guests.ended += source.cpu();
+    notes.extend(guests.note(stage, &relay, over.saturating_sub(launch)));
+    let last = last_delivery(stage).unwrap_or(over);
+    if purpose == Purpose::Refuse {
+        notes.push(backlog_note(&sent, last.saturating_sub(drain_start)));
+    }
+    let source_ticks = std::mem::take(&mut source.told().ticks);
+    let first = source_ticks.first().map(|tick| Duration::from_millis(tick.at_ms));
+    Ok(Seen {
+        // The first tick comes a period after the start, hardly later and never sooner.
+        start: first.map_or(launch, |first| first.saturating_sub(PERIOD).max(launch)),
+        last,
+        source_ticks,
+        relay,
+        source: Usage { cpu: source.cpu(), memory_peak: meters.source },
+        sink_memory_peak: meters.sink,
+        dns: dns.map(|(after, before)| Usage {
+            cpu: after.saturating_sub(before),
+            memory_peak: meters.dns,
+        }),
+        sent,
+        syncs,
+        drained,
+        notes,
+    })
+}
+
+fn backlog_note(sent: &Sent, drain: Duration) -> String {
+    let (fill, drain) = (sent.seconds.max(1e-9), drain.as_secs_f64().max(1e-9));
+    let messages = sent.accepted as f64;
+    format!(
+        "backlog: filled in {fill:.1} s ({:.0} messages/s), drained in {drain:.1} s ({:.0} \
+         messages/s) after the receivers came back and the relay was told to try again",
+        messages / fill,
+        messages / drain
+    )
+}
+
+/// Opens the sessions that do nothing, if the scenario wants them, and weighs them.
+fn hold_idle(stage: &mut Stage<'_>, notes: &mut Vec<String>) -> Result<Option<Held>, Error> {
+    let Course::Idle { sessions } = stage.turn.plan.course else {
+        return Ok(None);
+    };
+    let wanted = sessions.min(stage.relay.idle_sessions_max());
+    if wanted < sessions {
+        notes.push(format!("idle: it was asked for {wanted} sessions only, each is a process"));
+    }
+    let roots = stage.relay.roots();
+    let before = sampler::look(&roots);
+    let watch = stage.turn.watch;
+    let held = Held::open(stage.relay.address(), wanted as usize, || !watch.is_interrupted());
+    watch.check()?;
+    // What a session takes is there a moment after its greeting.
+    watch.pause(QUIET)?;
+    let after = sampler::look(&roots);
+    let count = held.sessions.len();
+    let mut note = format!("idle: {count} of {wanted} sessions were opened");
+    if let Some(error) = &held.refused {
+        note.push_str(&format!(", stopped by: {error}"));
+    }
+    if !roots.is_empty() && count > 0 {
+        let each = after.memory.saturating_sub(before.memory) / count as u64;
+        note.push_str(&format!("; each takes {each} bytes of memory"));
+    }
+    notes.push(note);
+    Ok(Some(held))
+}
+
+/// Waits for the last deliveries.
+fn drain(
+    stage: &mut Stage<'_>,
+    source: &Child,
+    sent: &Sent,
+    meters: &mut Meters,
+    line: &mut Line,
+) -> Result<Drained, Error> {
+    let plan = stage.turn.plan;
+    let start = Instant::now();
+    let (mut moved, mut asked) = (start, start);
+    let mut delivered = 0;
+    loop {
+        meters.look(stage, source);
+        stage.must_live()?;
+        let tick = stage.sink.last_tick();
+        line.show("drain", stage, source);
+        let now = tick.map_or(0, |tick| tick.recipients);
+        if now != delivered {
+            (delivered, moved) = (now, Instant::now());
+        }
+        let enough = delivered >= sent.recipients_accepted;
+        let quiet = moved.elapsed();
+        if asked.elapsed() >= ASK_APART && (enough || quiet >= QUIET) {
+            asked = Instant::now();
+            match stage.relay.queue()? {
+                Queue::Empty if enough => return Ok(Drained::Everything),
+                Queue::Empty if quiet >= QUIET => return Ok(Drained::Queue),
+                // Of other relays only the ledgers tell.
+                Queue::Unknown if enough && has_all(stage)? => return Ok(Drained::Everything),
+                Queue::Empty | Queue::Holds | Queue::Unknown => {}
+            }
+        }
+        if quiet >= plan.stall_max {
+            return Ok(Drained::Stalled(plan.stall_max));
+        }
+        if start.elapsed() >= plan.drain_max {
+            return Ok(Drained::Time(plan.drain_max));
+        }
+        stage.turn.watch.pause(LOOK_APART)?;
+    }
+}
+
+fn has_all(stage: &Stage<'_>) -> Result<bool, Error> {
+    let mut books = Books::default();
+    books.read_sent(&stage.file("sent"))?;
+    books.read_delivered(&stage.file("delivered"))?;
+    Ok(books.outstanding().next().is_none())
+}
+
+/// When the sink's ledger was last written to: the file system keeps that to some milliseconds.
+fn last_delivery(stage: &Stage<'_>) -> Option<Duration> {
+    let file = std::fs::metadata(stage.file("delivered")).ok()?;
+    let ago = file.modified().ok()?.elapsed().ok()?;
+    if file.len() == 0 { None } else { kernel::monotonic().checked_sub(ago) }
+}
+
+/// Cores that programs which are no part of the run may use without a word.
+const GUESTS_CORES: f64 = 0.1;
+
+/// Who else used the machine meanwhile: all that was used, without what ours used.
+struct Guests {
+    before: Option<Busy>,
+    /// Of our own programs before.
+    ours_before: Duration,
+    /// Of those that have ended since.
+    ended: Duration,
+}
+
+impl Guests {
+    fn arrive(stage: &mut Stage<'_>) -> Guests {
+        let ours_before = Guests::ours(stage);
+        Guests { before: Busy::now(), ours_before, ended: Duration::ZERO }
+    }
+
+    /// CPU time of this process, the sink and the DNS server.
+    fn ours(stage: &mut Stage<'_>) -> Duration {
+        let own = process::cpu_time(std::process::id()).unwrap_or_default();
+        own + stage.sink.cpu() + stage.dns.as_mut().map(Child::cpu).unwrap_or_default()
+    }
+
+    /// Nothing to say when the relay's own share is unknown.
+    fn note(&self, stage: &mut Stage<'_>, relay: &[Sample], time: Duration) -> Option<String> {
+        let busy = Busy::now()?.since(self.before?);
+        let relay = relay.last()?.cpu.saturating_sub(relay.first()?.cpu);
+        let ours = (Guests::ours(stage) + self.ended + relay).saturating_sub(self.ours_before);
+        let cores = |cpu: Duration| cpu.as_secs_f64() / time.as_secs_f64().max(1e-9);
+        let (others, stolen) = (cores(busy.programs.saturating_sub(ours)), cores(busy.stolen));
+        (others + stolen > GUESTS_CORES).then(|| {
+            format!(
+                "beside the run, other programs kept {others:.1} cores busy, and {stolen:.1} cores \
+                 went to other machines of the host"
+            )
+        })
+    }
+}
+
+/// The most memory that our own programs were seen with.
+#[derive(Default)]
+struct Meters {
+    source: u64,
+    sink: u64,
+    dns: u64,
+    /// `kernel::monotonic`.
+    next: Duration,
+}
+
+impl Meters {
+    fn look(&mut self, stage: &Stage<'_>, source: &Child) {
+        let now = kernel::monotonic();
+        if now < self.next {
+            return;
+        }
+        self.next = now + PERIOD;
+        let memory = |pid| process::memory(pid).map_or(0, |memory| memory.resident);
+        self.source = self.source.max(memory(source.pid()));
+        self.sink = self.sink.max(memory(stage.sink.pid()));
+        self.dns = self.dns.max(stage.dns.as_ref().map_or(0, |dns| memory(dns.pid())));
+    }
+}
+
+impl Stage<'_> {
+    fn must_live(&mut self) -> Result<(), Error> {
+        self.relay.must_live()?;
+        self.sink.must_live()?;
+        self.dns.as_mut().map_or(Ok(()), Child::must_live)
+    }
+}

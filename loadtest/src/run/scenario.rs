@@ -1,0 +1,308 @@
+//! The scenarios of `baton-load run`, as data: what is sent, where it goes, how the receivers behave
+//! and in which order things happen.
+//!
+//! A scenario says nothing of any relay. Sizes and counts are those of a full run; `--quick` takes a
+//! tenth, `--messages` and `--duration` replace them.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+/// Its names on the command line and in reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    /// A few hundred messages of 4 KiB: does everything work?
+    Smoke,
+    /// Messages of 4 KiB to one next hop
+    Small,
+    /// Messages of 100 KiB to one next hop
+    Large,
+    /// 20,000 domains, by MX, on 200 sites
+    ManyDomains,
+    /// As small, a connection for each message
+    NewConnections,
+    /// As small, encrypted on both sides of the relay
+    Tls,
+    /// The mail of a hosting provider into an internet of 200 sites that defers, refuses, stalls and drops connections
+    BadDay,
+    /// As small, beside 20,000 sessions that do nothing
+    Idle,
+    /// Mail piles up while nobody takes it, and then everybody does
+    Backlog,
+    /// Half the rate that the slowest relay can do, for ten minutes
+    Soak,
+}
+
+/// What a scenario consists of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plan {
+    pub source: Source,
+    pub route: Route,
+    pub receivers: Receivers,
+    pub course: Course,
+    pub again: Again,
+    pub amount: Amount,
+    /// Connections that a relay may have to one site, where that can be set.
+    pub connections_max: u32,
+    /// The drain ends when nothing has moved for so long.
+    pub stall_max: Duration,
+    /// The drain ends then, whatever moves.
+    pub drain_max: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Source {
+    pub mail: Mail,
+    pub domains: u32,
+    pub sessions: u32,
+    pub connections: Connections,
+    pub encryption: Encryption,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mail {
+    /// Length of a message in bytes.
+    Size(u32),
+    /// A mix that `send` knows by this name.
+    Profile(&'static str),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connections {
+    Kept,
+    OneMessage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    None,
+    Starttls,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// All mail goes to one next hop that the relay is told.
+    NextHop,
+    /// By MX. All hosts have the address 127.0.0.1, or each one of its own.
+    Mx { sites: u32, hosts: Hosts },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    OneAddress,
+    Spread,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receivers {
+    /// Take everything at once.
+    Willing,
+    /// The same, and offer STARTTLS.
+    Encrypting,
+    /// Behave as a profile that `sink` knows by this name.
+    Profile(&'static str),
+}
+
+/// What happens when.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Course {
+    /// As fast as the relay answers (closed loop).
+    Flow,
+    /// The same, beside so many sessions that do nothing.
+    Idle { sessions: u32 },
+    /// Fills while receivers greet with 421, then they take mail and the relay is told to try all
+    /// again.
+    Backlog,
+    /// Open loop at this share of the rate that the slowest relay of the run relays at.
+    Soak { share: f64 },
+}
+
+/// What a delivery that comes again means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    Failure,
+    /// Receivers drop connections before they have answered, so the relay cannot know.
+    Reported,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amount {
+    Messages(u64),
+    Time(Duration),
+}
+
+/// A tenth of everything, with `--quick`.
+const QUICK: u32 = 10;
+
+impl Scenario {
+    pub fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    pub fn plan(self) -> Plan {
+        let small = Plan {
+            source: Source {
+                mail: Mail::Size(4 << 10),
+                domains: 10,
+                sessions: 50,
+                connections: Connections::Kept,
+                encryption: Encryption::None,
+            },
+            route: Route::NextHop,
+            receivers: Receivers::Willing,
+            course: Course::Flow,
+            again: Again::Failure,
+            amount: Amount::Messages(40_000),
+            connections_max: 50,
+            stall_max: Duration::from_secs(30),
+            drain_max: Duration::from_secs(600),
+        };
+        let source = small.source;
+        match self {
+            Scenario::Smoke => Plan { amount: Amount::Messages(500), ..small },
+            Scenario::Small => small,
+            Scenario::Large => Plan {
+                source: Source { mail: Mail::Size(100 << 10), sessions: 20, ..source },
+                amount: Amount::Messages(8_000),
+                ..small
+            },
+            Scenario::ManyDomains => Plan {
+                source: Source { domains: 20_000, ..source },
+                route: Route::Mx { sites: 200, hosts: Hosts::OneAddress },
+                amount: Amount::Messages(60_000),
+                connections_max: 20,
+                ..small
+            },
+            Scenario::NewConnections => {
+                Plan { source: Source { connections: Connections::OneMessage, ..source }, ..small }
+            }
+            Scenario::Tls => Plan {
+                source: Source { encryption: Encryption::Starttls, ..source },
+                receivers: Receivers::Encrypting,
+                ..small
+            },
+            Scenario::BadDay => Plan {
+                source: Source { mail: Mail::Profile("hosting-day"), domains: 2_000, ..source },
+                route: Route::Mx { sites: 200, hosts: Hosts::Spread },
+                receivers: Receivers::Profile("bad-day"),
+                again: Again::Reported,
+                amount: Amount::Messages(20_000),
+                connections_max: 20,
+                drain_max: Duration::from_secs(60),
+                ..small
+            },
+            Scenario::Idle => Plan { course: Course::Idle { sessions: 20_000 }, ..small },
+            Scenario::Backlog => Plan {
+                source: Source { mail: Mail::Size(1000), domains: 2_000, ..source },
+                route: Route::Mx { sites: 50, hosts: Hosts::Spread },
+                course: Course::Backlog,
+                amount: Amount::Messages(100_000),
+                connections_max: 20,
+                ..small
+            },
+            Scenario::Soak => Plan {
+                course: Course::Soak { share: 0.5 },
+                amount: Amount::Time(Duration::from_secs(600)),
+                ..small
+            },
+        }
+    }
+}
+
+impl Plan {
+    pub fn quick(mut self) -> Plan {
+        self.amount = match self.amount {
+            Amount::Messages(messages) => Amount::Messages((messages / u64::from(QUICK)).max(200)),
+            Amount::Time(time) => Amount::Time(time / QUICK),
+        };
+        if let Course::Idle { sessions } = &mut self.course {
+            *sessions /= QUICK;
+        }
+        self.drain_max /= QUICK;
+        self
+    }
+
+    /// Messages that come before, and are not measured. Receivers that treat nobody well would
+    /// leave some of them in the way.
+    pub fn warm_up_messages(&self) -> u64 {
+        match (self.receivers, self.course, self.amount) {
+            (Receivers::Profile(_), ..) | (_, Course::Backlog, _) => 0,
+            (_, _, Amount::Messages(messages)) => (messages / 20).clamp(50, 2000),
+            (_, _, Amount::Time(_)) => 1000,
+        }
+    }
+
+    /// The load in words, for the report.
+    pub fn load(&self) -> Vec<(String, String)> {
+        let source = &self.source;
+        let mut load = vec![
+            match source.mail {
+                Mail::Size(bytes) if bytes % 1024 == 0 => ("size", format!("{} KiB", bytes >> 10)),
+                Mail::Size(bytes) => ("size", format!("{bytes} B")),
+                Mail::Profile(name) => ("mail", format!("profile {name}")),
+            },
+            match self.amount {
+                Amount::Messages(messages) => ("messages", messages.to_string()),
+                Amount::Time(time) => ("duration", format!("{} s", time.as_secs())),
+            },
+            (
+                "sessions",
+                match source.connections {
+                    Connections::Kept => source.sessions.to_string(),
+                    Connections::OneMessage => {
+                        format!("{}, a connection for each message", source.sessions)
+                    }
+                },
+            ),
+            ("domains", source.domains.to_string()),
+            (
+                "route",
+                match self.route {
+                    Route::NextHop => "one next hop".to_owned(),
+                    Route::Mx { sites, hosts: Hosts::OneAddress } => {
+                        format!("by MX, {sites} sites at one address")
+                    }
+                    Route::Mx { sites, hosts: Hosts::Spread } => {
+                        format!("by MX, {sites} sites at their own addresses")
+                    }
+                },
+            ),
+            ("connections to a site", format!("at most {}", self.connections_max)),
+        ];
+        match self.receivers {
+            Receivers::Willing => {}
+            Receivers::Encrypting => load.push(("encryption", "STARTTLS on both sides".to_owned())),
+            Receivers::Profile(name) => load.push(("receivers", format!("profile {name}"))),
+        }
+        match self.course {
+            Course::Flow => {}
+            Course::Idle { sessions } => load.push(("idle sessions", sessions.to_string())),
+            Course::Backlog => {
+                load.push(("backlog", "filled while all receivers greet with 421".to_owned()));
+            }
+            Course::Soak { share } => load
+                .push(("rate", format!("{:.0} % of what the slowest relay can do", share * 100.0))),
+        }
+        load.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_can_be_taken_quickly() {
+        for scenario in Scenario::value_variants() {
+            let (full, quick) = (scenario.plan(), scenario.plan().quick());
+            assert!(!scenario.name().is_empty() && !quick.load().is_empty());
+            match (full.amount, quick.amount) {
+                (Amount::Messages(full), Amount::Messages(quick)) => assert!(quick < full),
+                (Amount::Time(full), Amount::Time(quick)) => assert!(quick < full),
+                other => panic!("{other:?}"),
+            }
+            assert!(quick.warm_up_messages() <= full.warm_up_messages());
+        }
+    }
+}
