@@ -1,9 +1,9 @@
 //! Makes a `Run` of a report from what was seen: the books, the latencies, the costs, the curves.
 //!
-//! A pair that was not delivered and is not in a notice may still be with the relay. Relays name the
-//! recipients that wait, not our serials, so these are matched by address, each as often as it was
-//! named. What a relay's log says it gave up counts as bounced only after that, and a note says so:
-//! it is the relay's word. What is left is missing.
+//! A pair that was not delivered and is not in a notice may still be with the relay. Relays name
+//! the recipients that wait, not our serials, so these are matched by address, each as often as it
+//! was named. What a relay's log says it gave up counts as bounced only after that, and a note says
+//! so: it is the relay's word. What is left is missing.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -94,13 +94,16 @@ fn settle(books: &mut Books, named: Vec<String>, elsewhere: Elsewhere) -> u64 {
     if named.is_empty() {
         return 0;
     }
-    let mut open: HashMap<String, Vec<String>> = HashMap::new();
+    // Relays may write domains in lower case.
+    let mut open: HashMap<String, Vec<(String, String)>> = HashMap::new();
     for (serial, recipient) in books.outstanding() {
-        open.entry(recipient.to_lowercase()).or_default().push(serial.to_owned());
+        let pairs = open.entry(recipient.to_lowercase()).or_default();
+        pairs.push((serial.to_owned(), recipient.to_owned()));
     }
     let mut settled = 0;
-    for recipient in named {
-        if let Some(serial) = open.get_mut(&recipient.to_lowercase()).and_then(Vec::pop) {
+    for address in named {
+        let pairs = open.get_mut(&address.to_lowercase());
+        if let Some((serial, recipient)) = pairs.and_then(Vec::pop) {
             books.settle(&serial, &recipient, elsewhere);
             settled += 1;
         }
@@ -198,5 +201,29 @@ fn drain_note(drained: Drained) -> Option<String> {
         Drained::Time(time) => {
             Some(format!("the drain was ended after {} s, as the scenario has it", time.as_secs()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_settles_as_many_pairs_as_it_is_named() {
+        let path = std::env::temp_dir().join(format!("baton-load-settle-{}", std::process::id()));
+        std::fs::write(&path, "r-1\ta@x\t250\nr-2\ta@x\t250\nr-3\tb@X\t250\n").unwrap();
+        let mut books = Books::default();
+        let read = books.read_sent(&path);
+        std::fs::remove_file(&path).unwrap();
+        read.unwrap();
+        let named = ["A@X", "nobody@x"].map(str::to_owned).to_vec();
+        assert_eq!(settle(&mut books, named, Elsewhere::Queued), 1);
+        let balance = books.balance();
+        assert_eq!((balance.queued, balance.missing), (1, 2));
+        let named = ["a@x", "a@x", "b@x"].map(str::to_owned).to_vec();
+        assert_eq!(settle(&mut books, named, Elsewhere::Bounced), 2);
+        let balance = books.balance();
+        // The second time that address was named, nothing of it was open any more.
+        assert_eq!((balance.queued, balance.bounced, balance.missing), (1, 2, 0));
     }
 }
