@@ -81,7 +81,7 @@ pub fn run(args: Args) -> Result<ExitCode, Error> {
     };
     print!("{}", table(&report));
     if let Some(path) = &args.report {
-        let json = serde_json::to_string_pretty(&report).expect("a report is JSON");
+        let json = serde_json::to_string(&report).expect("a report is JSON");
         fs::write(path, json + "\n").map_err(Error::file(path))?;
     }
     if let Err(error) = ended {
