@@ -6,6 +6,7 @@
 //! so: it is the relay's word. What is left is missing.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::time::Duration;
 
 use super::course::{Drained, Seen, Usage};
@@ -14,6 +15,7 @@ use super::series;
 use super::stage::{Purpose, Stage, run_id};
 use crate::balance::{self, Books, Elsewhere};
 use crate::error::Error;
+use crate::ledger;
 use crate::progress::{Received, Since};
 use crate::report::model::{Balance, Cost, Latency, Run};
 
@@ -82,11 +84,27 @@ fn read_books(stage: &Stage<'_>) -> Result<Books, Error> {
     books.read_delivered(&stage.file("delivered"))?;
     let bounced = stage.file("bounced");
     if bounced.exists() {
-        books.read_bounced(&bounced)?;
+        read_bounced(&mut books, &bounced)?;
     }
     // A relay may deliver one of the warm-up again.
     books.forget(&format!("{}-", run_id(stage.turn, Purpose::WarmUp)));
     Ok(books)
+}
+
+/// What notices say: serial and recipient, or the recipient alone where a notice did not bring the
+/// header of its message.
+fn read_bounced(books: &mut Books, path: &Path) -> Result<(), Error> {
+    let mut nameless = Vec::new();
+    ledger::read(path, |fields| {
+        match fields {
+            ["-", recipient] => nameless.push((*recipient).to_owned()),
+            [serial, recipient] => books.settle(serial, recipient, Elsewhere::Bounced),
+            _ => return None,
+        }
+        Some(())
+    })?;
+    settle(books, nameless, Elsewhere::Bounced);
+    Ok(())
 }
 
 /// Books outstanding pairs whose address is named; returns how many.
@@ -206,16 +224,32 @@ fn drain_note(drained: Drained) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    /// A file of this test with these lines, for as long as `use_it` runs.
+    fn with_file<T>(lines: &str, use_it: impl FnOnce(&Path) -> T) -> T {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("baton-load-collect-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, lines).unwrap();
+        let done = use_it(&path);
+        std::fs::remove_file(&path).unwrap();
+        done
+    }
+
+    fn books() -> Books {
+        let mut books = Books::default();
+        let sent = "r-1\ta@x\t250\nr-2\ta@x\t250\nr-3\tb@X\t250\n";
+        with_file(sent, |path| books.read_sent(path)).unwrap();
+        books
+    }
 
     #[test]
     fn an_address_settles_as_many_pairs_as_it_is_named() {
-        let path = std::env::temp_dir().join(format!("baton-load-settle-{}", std::process::id()));
-        std::fs::write(&path, "r-1\ta@x\t250\nr-2\ta@x\t250\nr-3\tb@X\t250\n").unwrap();
-        let mut books = Books::default();
-        let read = books.read_sent(&path);
-        std::fs::remove_file(&path).unwrap();
-        read.unwrap();
+        let mut books = books();
         let named = ["A@X", "nobody@x"].map(str::to_owned).to_vec();
         assert_eq!(settle(&mut books, named, Elsewhere::Queued), 1);
         let balance = books.balance();
@@ -225,5 +259,16 @@ mod tests {
         let balance = books.balance();
         // The second time that address was named, nothing of it was open any more.
         assert_eq!((balance.queued, balance.bounced, balance.missing), (1, 2, 0));
+    }
+
+    #[test]
+    fn notices_name_pairs_or_recipients_alone() {
+        let mut books = books();
+        let lines = "-\ta@x\nr-2\ta@x\n";
+        with_file(lines, |path| read_bounced(&mut books, path)).unwrap();
+        let balance = books.balance();
+        assert_eq!((balance.bounced, balance.missing), (2, 1));
+        let bad = with_file("r-2\n", |path| read_bounced(&mut books, path)).unwrap_err();
+        assert!(bad.to_string().contains(":1: not a ledger line"), "{bad}");
     }
 }
