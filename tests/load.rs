@@ -1,5 +1,5 @@
-//! `baton-load run` with the relays that it starts itself: does a run of each balance, measure what it
-//! says it measures, and leave nothing behind?
+//! `baton-load run` with the relays that it starts itself: does a run of each balance, measure what
+//! it says it measures, and leave nothing behind?
 //!
 //! Nothing is said of how fast they are: the loads are tiny.
 

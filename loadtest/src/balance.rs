@@ -466,6 +466,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_outstanding_can_be_settled_by_word() {
+        let mut books = Books::default();
+        sent(&mut books, &[("r-1", "a@x", OK), ("r-1", "b@x", OK), ("r-2", "a@x", OK)]);
+        sent(&mut books, &[("r-3", "a@x", Fate::Answered(550)), ("r-4", "c@x", Fate::Unknown)]);
+        delivered(&mut books, &[("r-1", "a@x", Shape::Whole), ("r-2", "a@x", Shape::Whole)]);
+        delivered(&mut books, &[("warm-1", "a@x", Shape::Whole)]);
+        let mut open: Vec<(&str, &str)> = books.outstanding().collect();
+        open.sort_unstable();
+        assert_eq!(open, [("r-1", "b@x"), ("r-4", "c@x")]);
+        books.settle("r-1", "b@x", Elsewhere::Queued);
+        assert_eq!(books.outstanding().collect::<Vec<_>>(), [("r-4", "c@x")]);
+        assert_eq!(books.balance().unexpected, 1);
+        books.forget("warm-");
+        let balance = books.balance();
+        assert_eq!((balance.queued, balance.missing, balance.unexpected), (1, 0, 0));
+        // Only of r-2 all recipients have theirs.
+        assert_eq!(books.whole_messages(), 1);
+    }
+
+    #[test]
     fn a_line_that_is_cut_short_stops_the_count() {
         let file = Scratch::new();
         std::fs::write(&file.0, "r-1\ta@x\t250\nr-2\ta@x\t25").unwrap();

@@ -1,7 +1,8 @@
 //! The few places where the load generator talks to the kernel without a safe wrapper.
 //!
 //! Owns all `unsafe` of this package: ring flags, handing sockets to glommio, another process's CPU
-//! clock, the limit on open files, signals, the ties of a child. Decides nothing about SMTP or load.
+//! clock, the limit on open files, signals, the ties of a child. Decides nothing about SMTP or
+//! load.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};

@@ -59,8 +59,8 @@ pub struct Stat {
     pub parent: u32,
     user: Duration,
     system: Duration,
-    /// User and system time of children that ended and were waited for, theirs included; in ticks of
-    /// 10 ms.
+    /// User and system time of children that ended and were waited for, theirs included; in ticks
+    /// of 10 ms.
     pub children: Duration,
 }
 
@@ -81,8 +81,8 @@ impl Stat {
     }
 }
 
-/// Memory of a process in bytes, of which pages that several processes share count in parts (`Pss`).
-/// None where this user may not look, or the process is gone.
+/// Memory of a process in bytes, of which pages that several processes share count in parts
+/// (`Pss`). None where this user may not look, or the process is gone.
 pub fn share_of_memory(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     Some(number(&text, "Pss:")? << 10)

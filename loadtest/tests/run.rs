@@ -1,5 +1,5 @@
-//! `baton-load run` with a relay of the test's own, given by its address: the smallest that there can
-//! be, honest or not.
+//! `baton-load run` with a relay of the test's own, given by its address: the smallest that there
+//! can be, honest or not.
 
 #![expect(clippy::disallowed_methods, reason = "waits for other processes")]
 

@@ -13,8 +13,8 @@ pub struct Args {
     /// What to run, in this order
     #[arg(required = true, value_enum)]
     pub scenarios: Vec<Scenario>,
-    /// The relay under test: baton, postfix, or the address of any other that runs already and hands
-    /// all mail to --sink-listen. Several take turns in each round
+    /// The relay under test: baton, postfix, or the address of any other that runs already and
+    /// hands all mail to --sink-listen. Several take turns in each round
     #[arg(long, value_name = "RELAY", default_value = "baton")]
     pub relay: Vec<RelayKind>,
     /// How often everything is run

@@ -128,8 +128,8 @@ impl Child {
         text.parse().map_err(|error| Error::Answer { from, what: format!("`{text}`: {error}") })
     }
 
-    /// Whether it is still there. Takes its last CPU time before it is gone, and what is left of its
-    /// group with it, while its number cannot be another's.
+    /// Whether it is still there. Takes its last CPU time before it is gone, and what is left of
+    /// its group with it, while its number cannot be another's.
     pub fn is_running(&mut self) -> bool {
         if self.ended.is_some() {
             return false;

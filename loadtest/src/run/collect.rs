@@ -1,11 +1,12 @@
 //! Makes a `Run` of a report from what was seen: the books, the latencies, the costs, the curves.
 //!
-//! A pair that was not delivered and is not in a notice may still be with the relay. Relays name the
-//! recipients that wait, not our serials, so these are matched by address, each as often as it was
-//! named. What a relay's log says it gave up counts as bounced only after that, and a note says so:
-//! it is the relay's word. What is left is missing.
+//! A pair that was not delivered and is not in a notice may still be with the relay. Relays name
+//! the recipients that wait, not our serials, so these are matched by address, each as often as it
+//! was named. What a relay's log says it gave up counts as bounced only after that, and a note says
+//! so: it is the relay's word. What is left is missing.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::time::Duration;
 
 use super::course::{Drained, Seen, Usage};
@@ -14,6 +15,7 @@ use super::series;
 use super::stage::{Purpose, Stage, run_id};
 use crate::balance::{self, Books, Elsewhere};
 use crate::error::Error;
+use crate::ledger;
 use crate::progress::{Received, Since};
 use crate::report::model::{Balance, Cost, Latency, Run};
 
@@ -82,11 +84,27 @@ fn read_books(stage: &Stage<'_>) -> Result<Books, Error> {
     books.read_delivered(&stage.file("delivered"))?;
     let bounced = stage.file("bounced");
     if bounced.exists() {
-        books.read_bounced(&bounced)?;
+        read_bounced(&mut books, &bounced)?;
     }
     // A relay may deliver one of the warm-up again.
     books.forget(&format!("{}-", run_id(stage.turn, Purpose::WarmUp)));
     Ok(books)
+}
+
+/// What notices say: serial and recipient, or the recipient alone where a notice did not bring the
+/// header of its message.
+fn read_bounced(books: &mut Books, path: &Path) -> Result<(), Error> {
+    let mut nameless = Vec::new();
+    ledger::read(path, |fields| {
+        match fields {
+            ["-", recipient] => nameless.push((*recipient).to_owned()),
+            [serial, recipient] => books.settle(serial, recipient, Elsewhere::Bounced),
+            _ => return None,
+        }
+        Some(())
+    })?;
+    settle(books, nameless, Elsewhere::Bounced);
+    Ok(())
 }
 
 /// Books outstanding pairs whose address is named; returns how many.
@@ -94,13 +112,16 @@ fn settle(books: &mut Books, named: Vec<String>, elsewhere: Elsewhere) -> u64 {
     if named.is_empty() {
         return 0;
     }
-    let mut open: HashMap<String, Vec<String>> = HashMap::new();
+    // Relays may write domains in lower case.
+    let mut open: HashMap<String, Vec<(String, String)>> = HashMap::new();
     for (serial, recipient) in books.outstanding() {
-        open.entry(recipient.to_lowercase()).or_default().push(serial.to_owned());
+        let pairs = open.entry(recipient.to_lowercase()).or_default();
+        pairs.push((serial.to_owned(), recipient.to_owned()));
     }
     let mut settled = 0;
-    for recipient in named {
-        if let Some(serial) = open.get_mut(&recipient.to_lowercase()).and_then(Vec::pop) {
+    for address in named {
+        let pairs = open.get_mut(&address.to_lowercase());
+        if let Some((serial, recipient)) = pairs.and_then(Vec::pop) {
             books.settle(&serial, &recipient, elsewhere);
             settled += 1;
         }
@@ -198,5 +219,56 @@ fn drain_note(drained: Drained) -> Option<String> {
         Drained::Time(time) => {
             Some(format!("the drain was ended after {} s, as the scenario has it", time.as_secs()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// A file of this test with these lines, for as long as `use_it` runs.
+    fn with_file<T>(lines: &str, use_it: impl FnOnce(&Path) -> T) -> T {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("baton-load-collect-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, lines).unwrap();
+        let done = use_it(&path);
+        std::fs::remove_file(&path).unwrap();
+        done
+    }
+
+    fn books() -> Books {
+        let mut books = Books::default();
+        let sent = "r-1\ta@x\t250\nr-2\ta@x\t250\nr-3\tb@X\t250\n";
+        with_file(sent, |path| books.read_sent(path)).unwrap();
+        books
+    }
+
+    #[test]
+    fn an_address_settles_as_many_pairs_as_it_is_named() {
+        let mut books = books();
+        let named = ["A@X", "nobody@x"].map(str::to_owned).to_vec();
+        assert_eq!(settle(&mut books, named, Elsewhere::Queued), 1);
+        let balance = books.balance();
+        assert_eq!((balance.queued, balance.missing), (1, 2));
+        let named = ["a@x", "a@x", "b@x"].map(str::to_owned).to_vec();
+        assert_eq!(settle(&mut books, named, Elsewhere::Bounced), 2);
+        let balance = books.balance();
+        // The second time that address was named, nothing of it was open any more.
+        assert_eq!((balance.queued, balance.bounced, balance.missing), (1, 2, 0));
+    }
+
+    #[test]
+    fn notices_name_pairs_or_recipients_alone() {
+        let mut books = books();
+        let lines = "-\ta@x\nr-2\ta@x\n";
+        with_file(lines, |path| read_bounced(&mut books, path)).unwrap();
+        let balance = books.balance();
+        assert_eq!((balance.bounced, balance.missing), (2, 1));
+        let bad = with_file("r-2\n", |path| read_bounced(&mut books, path)).unwrap_err();
+        assert!(bad.to_string().contains(":1: not a ledger line"), "{bad}");
     }
 }

@@ -1,8 +1,8 @@
 //! The course of one run: warm-up, load, drain, and everything that is written down meanwhile.
 //!
 //! The drain is over when the sink has all that was accepted and the relay, if it can be asked, has
-//! nothing more; or when the relay has nothing more and nothing comes; or when nothing has moved for
-//! a while, or time is up. Deciding what that is worth is left to `collect.rs`.
+//! nothing more; or when the relay has nothing more and nothing comes; or when nothing has moved
+//! for a while, or time is up. Deciding what that is worth is left to `collect.rs`.
 
 use std::time::{Duration, Instant};
 

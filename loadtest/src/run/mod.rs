@@ -9,11 +9,12 @@
 //! | `collect`, `series` | what was seen becomes a `Run` of the report |
 //! | `relay` | baton, Postfix, any other: started, asked, ended |
 //! | `line` | what the person who waits sees |
-//! | `child`, `watch`, `sampler`, `machine` | processes of ours, waiting, what processes use, where it ran |
+//! | `child`, `watch` | processes of ours, and waiting for them |
+//! | `sampler`, `machine` | what a relay's processes use; where it ran and who else did |
 //!
-//! Order: for each round, for each scenario, for each relay; so that what the machine does meanwhile
-//! hits all relays. A run starts with nothing and leaves nothing behind, however it ends. The result
-//! is a failure if a single run does not balance.
+//! Order: for each round, for each scenario, for each relay; so that what the machine does
+//! meanwhile hits all relays. A run starts with nothing and leaves nothing behind, however it ends.
+//! The result is a failure if a single run does not balance.
 
 pub mod args;
 mod child;
@@ -241,8 +242,8 @@ impl Syncs {
             Syncs::PerMessage(count) => {
                 run.fsyncs_per_message = Some(*count);
                 run.notes.push(format!(
-                    "fsyncs were counted by strace in a pass of {SYNC_MESSAGES} messages that was not \
-                     measured otherwise"
+                    "fsyncs were counted by strace in a pass of {SYNC_MESSAGES} messages that was \
+                     not measured otherwise"
                 ));
             }
             Syncs::Unknown(why) => run.notes.push(why.clone()),

@@ -1,12 +1,13 @@
 //! What the relay's processes use, looked at every 250 ms while a run goes on.
 //!
 //! All processes below the given ones count, by the parents that `/proc` names. CPU time is the sum
-//! of each living process's clock (nanoseconds) and, for those that have ended, of what their parents
-//! were told when they waited for them, which `/proc/PID/stat` gives in ticks: exact to 10 ms for
-//! each process that has had children. A process that gives up its parent before it ends is lost;
-//! daemons under a master, such as Postfix's, do not. Memory is resident memory; that of several
-//! processes is the sum of their shares (`Pss`), because pages that they have in common would else
-//! count in each. The kernel walks all pages for that, so it is asked once a second only.
+//! of each living process's clock (nanoseconds) and, for those that have ended, of what their
+//! parents were told when they waited for them, which `/proc/PID/stat` gives in ticks: exact to 10
+//! ms for each process that has had children. A process that gives up its parent before it ends is
+//! lost; daemons under a master, such as Postfix's, do not. Memory is resident memory; that of
+//! several processes is the sum of their shares (`Pss`), because pages that they have in common
+//! would else count in each. The kernel walks all pages for that, so it is asked once a second
+//! only.
 
 use std::collections::HashMap;
 use std::fs;

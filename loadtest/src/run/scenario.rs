@@ -1,8 +1,8 @@
-//! The scenarios of `baton-load run`, as data: what is sent, where it goes, how the receivers behave
-//! and in which order things happen.
+//! The scenarios of `baton-load run`, as data: what is sent, where it goes, how the receivers
+//! behave and in which order things happen.
 //!
-//! A scenario says nothing of any relay. Sizes and counts are those of a full run; `--quick` takes a
-//! tenth, `--messages` and `--duration` replace them.
+//! A scenario says nothing of any relay. Sizes and counts are those of a full run; `--quick` takes
+//! a tenth, `--messages` and `--duration` replace them.
 
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ pub enum Scenario {
     NewConnections,
     /// As small, encrypted on both sides of the relay
     Tls,
-    /// The mail of a hosting provider into an internet of 200 sites that defers, refuses, stalls and drops connections
+    /// The mail of a hosting provider into an internet of 200 sites that defers, refuses, stalls
+    /// and drops connections
     BadDay,
     /// As small, beside 20,000 sessions that do nothing
     Idle,

@@ -18,10 +18,7 @@ pub fn lay_out(seen: &Seen, sink: &[Tick]) -> Series {
     let step = PERIOD.max(length / MOMENTS_MAX as u32);
     let moments = length.div_duration_f64(step).ceil() as u32;
     let grid: Vec<Duration> = (0..=moments).map(|moment| seen.start + step * moment).collect();
-    let of_ticks = |ticks: &[Tick]| {
-        let at = |tick: &Tick| (tick.at_ms as f64 / 1e3, tick.recipients as f64);
-        rates(&grid, &ticks.iter().map(at).collect::<Vec<_>>())
-    };
+    let of_ticks = |ticks: &[Tick]| rates(&grid, &totals(seen.start, ticks));
     let cpu = |sample: &Sample| (sample.at.as_secs_f64(), sample.cpu.as_secs_f64());
     let known = !seen.relay.is_empty();
     Series {
@@ -35,6 +32,13 @@ pub fn lay_out(seen: &Seen, sink: &[Tick]) -> Series {
         },
         relay_memory_bytes: if known { memory(&grid, &seen.relay) } else { Vec::new() },
     }
+}
+
+/// Seconds and counts; nothing was there at the start, of which no tick may tell.
+fn totals(start: Duration, ticks: &[Tick]) -> Vec<(f64, f64)> {
+    let start = start.as_secs_f64();
+    let ticks = ticks.iter().map(|tick| (tick.at_ms as f64 / 1e3, tick.recipients as f64));
+    std::iter::once((start, 0.0)).chain(ticks.filter(|(at, _)| *at > start)).collect()
 }
 
 /// Growth a second in each period of the grid.
@@ -80,6 +84,16 @@ mod tests {
         assert_eq!(total_at(1.0, &[]), 0.0);
         let grid = [10, 11, 12].map(Duration::from_secs);
         assert_eq!(rates(&grid, &totals), [100.0, 0.0]);
+    }
+
+    #[test]
+    fn what_came_before_the_first_tick_grew_from_the_start() {
+        let tick = |at_ms, recipients| Tick { at_ms, messages: recipients, recipients };
+        let ticks = [tick(9_000, 0), tick(10_500, 30), tick(11_000, 50)];
+        let totals = totals(Duration::from_secs(10), &ticks);
+        assert_eq!(totals, [(10.0, 0.0), (10.5, 30.0), (11.0, 50.0)]);
+        let grid = [10_000, 10_250, 10_500].map(Duration::from_millis);
+        assert_eq!(rates(&grid, &totals), [60.0, 60.0]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The programs of one run and their arguments: sink, DNS, the relay, the source.
 //!
-//! What a plan says becomes words of our own commands here and nowhere else. The sink starts anew at
-//! the same address between the warm-up and what is measured, so that its ledger, its latencies and
-//! the moods of its sites have nothing of the warm-up in them. Decides no order: `course.rs` does.
+//! What a plan says becomes words of our own commands here and nowhere else. The sink starts anew
+//! at the same address between the warm-up and what is measured, so that its ledger, its latencies
+//! and the moods of its sites have nothing of the warm-up in them. Decides no order: `course.rs`
+//! does.
 
 use std::env;
 use std::path::{Path, PathBuf};

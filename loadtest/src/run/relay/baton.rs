@@ -1,8 +1,8 @@
 //! `baton run` with a configuration of the run, asked over its admin address.
 //!
-//! Everything is the default but where mail goes, how many connections a site may have, who may send,
-//! and limits that only a load generator reaches. Syncs are its own count of the write-ahead log's
-//! (`baton_wal_syncs_total`).
+//! Everything is the default but where mail goes, how many connections a site may have, who may
+//! send, and limits that only a load generator reaches. Syncs are its own count of the write-ahead
+//! log's (`baton_wal_syncs_total`).
 
 use std::collections::HashSet;
 use std::env;

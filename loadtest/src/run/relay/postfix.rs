@@ -1,4 +1,5 @@
-//! Debian's Postfix with configuration, queue and data of its own, beside one that the machine runs.
+//! Debian's Postfix with configuration, queue and data of its own, beside one that the machine
+//! runs.
 //!
 //! Set up as one who knows it would for this load: no chroot, no limits on clients, no delay of the
 //! input, processes enough for all sessions, connections to a site as many as the others may have,
@@ -203,8 +204,8 @@ impl Postfix {
         let mut notes = Vec::new();
         if matches!(self.names, Names::Server(_)) {
             notes.push(
-                "it asks the same DNS server, through a /etc/resolv.conf that only it sees, and caches \
-                 no answers"
+                "it asks the same DNS server, through a /etc/resolv.conf that only it sees, and \
+                 caches no answers"
                     .to_owned(),
             );
         }
@@ -279,7 +280,8 @@ impl Drop for Guard {
     }
 }
 
-/// The calls of strace's table: share, seconds, microseconds of each, calls, errors or nothing, name.
+/// The calls of strace's table: share, seconds, microseconds of each, calls, errors or nothing,
+/// name.
 fn counted(table: &str) -> u64 {
     let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let calls = rows.filter_map(|row| match row.as_slice() {
