@@ -252,11 +252,11 @@ mod tests {
         let mut books = books();
         let named = ["A@X", "nobody@x"].map(str::to_owned).to_vec();
         assert_eq!(settle(&mut books, named, Elsewhere::Queued), 1);
-        let balance = books.balance();
+        let balance = books.balance().unwrap();
         assert_eq!((balance.queued, balance.missing), (1, 2));
         let named = ["a@x", "a@x", "b@x"].map(str::to_owned).to_vec();
         assert_eq!(settle(&mut books, named, Elsewhere::Bounced), 2);
-        let balance = books.balance();
+        let balance = books.balance().unwrap();
         // The second time that address was named, nothing of it was open any more.
         assert_eq!((balance.queued, balance.bounced, balance.missing), (1, 2, 0));
     }
@@ -266,7 +266,7 @@ mod tests {
         let mut books = books();
         let lines = "-\ta@x\nr-2\ta@x\n";
         with_file(lines, |path| read_bounced(&mut books, path)).unwrap();
-        let balance = books.balance();
+        let balance = books.balance().unwrap();
         assert_eq!((balance.bounced, balance.missing), (2, 1));
         let bad = with_file("r-2\n", |path| read_bounced(&mut books, path)).unwrap_err();
         assert!(bad.to_string().contains(":1: not a ledger line"), "{bad}");
