@@ -60,8 +60,30 @@ impl Stamp {
 
     /// The date-time form of a header field, always in UTC (RFC 5322 3.3).
     pub fn header_date(self) -> String {
-        let zoned = self.timestamp().to_zoned(jiff::tz::TimeZone::UTC);
-        zoned.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
+        const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        // Each message has one; a general formatter costs five times as much.
+        let at = jiff::tz::Offset::UTC.to_datetime(self.timestamp());
+        let day = DAYS[usize::from(at.weekday().to_monday_zero_offset() as u8)];
+        let month = MONTHS[usize::from(at.month() as u8 - 1)];
+        let mut text = String::with_capacity("Thu, 01 Jan 1970 00:00:00 +0000".len());
+        let two = |text: &mut String, number: i8, end: &str| {
+            text.push(char::from(b'0' + number as u8 / 10));
+            text.push(char::from(b'0' + number as u8 % 10));
+            text.push_str(end);
+        };
+        text.push_str(day);
+        text.push_str(", ");
+        two(&mut text, at.day(), " ");
+        text.push_str(month);
+        text.push(' ');
+        two(&mut text, (at.year() / 100) as i8, "");
+        two(&mut text, (at.year() % 100) as i8, " ");
+        two(&mut text, at.hour(), ":");
+        two(&mut text, at.minute(), ":");
+        two(&mut text, at.second(), " +0000");
+        text
     }
 
     fn timestamp(self) -> jiff::Timestamp {

@@ -84,8 +84,25 @@ pub struct Lane {
 /// The queues that wait for room here, by sender, each sender in its turn.
 #[derive(Debug, Default)]
 struct Parked {
-    queues: HashMap<u64, VecDeque<QueueKey>>,
+    queues: HashMap<u64, VecDeque<Place>>,
     rotation: VecDeque<u64>,
+}
+
+/// Slot and domain of a parked queue, in nine octets: a backlog of millions may stand here.
+#[derive(Clone, Copy, Debug)]
+struct Place([u8; 9]);
+
+impl Place {
+    fn of(queue: QueueKey) -> Place {
+        let mut place = [queue.slot; 9];
+        place[1..].copy_from_slice(&queue.domain.to_be_bytes());
+        Place(place)
+    }
+
+    fn queue(self, sender: u64) -> QueueKey {
+        let [slot, domain @ ..] = self.0;
+        QueueKey { slot, domain: u64::from_be_bytes(domain), sender }
+    }
 }
 
 impl Lane {
@@ -273,7 +290,7 @@ impl Lane {
             rotation.push_back(queue.sender);
             VecDeque::new()
         });
-        queues.push_back(queue);
+        queues.push_back(Place::of(queue));
     }
 
     /// Whether a queue waits for room here.
@@ -303,7 +320,7 @@ impl Lane {
                 self.parked.queues.remove(&sender);
                 self.parked.rotation.pop_back();
             }
-            return queue.map(|queue| (queue, room));
+            return queue.map(|place| (place.queue(sender), room));
         }
         None
     }

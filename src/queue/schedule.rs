@@ -581,8 +581,9 @@ mod tests {
         schedule.recovers(&stretch);
         assert!(schedule.knows_all());
         assert_eq!((schedule.entries(), schedule.queues()), (12, 3));
-        let due = [(); 3].map(|()| schedule.due(at(50)).map(|(queue, _)| queue));
-        assert_eq!(due, [Some(B), Some(c), None]);
+        let mut due = [(); 2].map(|()| schedule.due(at(50)).map(|(queue, _)| queue));
+        due.sort();
+        assert_eq!((due, schedule.due(at(50))), ([Some(B), Some(c)], None));
     }
 
     #[test]

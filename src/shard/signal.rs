@@ -4,7 +4,7 @@
 //! dropped after it was chosen passes the raise on, so that none is lost to a deadline.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -18,7 +18,9 @@ pub struct Signal {
 struct State {
     /// Raised while nobody waited.
     raised: bool,
-    waiting: VecDeque<(Ticket, Waker)>,
+    /// The oldest first. A tree, because thousands of sessions may wait at one signal, and each that gives
+    /// up must be found.
+    waiting: BTreeMap<Ticket, Waker>,
     last: Ticket,
 }
 
@@ -29,7 +31,7 @@ impl Signal {
     /// Ends one wait, now or the next one.
     pub fn raise(&self) {
         let mut state = self.state.borrow_mut();
-        match state.waiting.pop_front() {
+        match state.waiting.pop_first() {
             Some((_, waker)) => waker.wake(),
             None => state.raised = true,
         }
@@ -55,8 +57,7 @@ impl Future for Wait<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.signal.state.borrow_mut();
         if let Some(ticket) = self.ticket {
-            let Some((_, waker)) = state.waiting.iter_mut().find(|(other, _)| *other == ticket)
-            else {
+            let Some(waker) = state.waiting.get_mut(&ticket) else {
                 drop(state);
                 self.ticket = None;
                 return Poll::Ready(());
@@ -69,7 +70,7 @@ impl Future for Wait<'_> {
         }
         state.last += 1;
         let ticket = state.last;
-        state.waiting.push_back((ticket, cx.waker().clone()));
+        state.waiting.insert(ticket, cx.waker().clone());
         drop(state);
         self.ticket = Some(ticket);
         Poll::Pending
@@ -80,9 +81,7 @@ impl Drop for Wait<'_> {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
         let mut state = self.signal.state.borrow_mut();
-        let before = state.waiting.len();
-        state.waiting.retain(|(other, _)| *other != ticket);
-        let chosen = state.waiting.len() == before;
+        let chosen = state.waiting.remove(&ticket).is_none();
         drop(state);
         if chosen {
             self.signal.raise();

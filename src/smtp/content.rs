@@ -6,7 +6,12 @@
 //!
 //! Pieces may be cut anywhere. Bytes are copied once, in runs as long as the dots allow.
 
-use memchr::memmem;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
+
+/// Made once: making a searcher costs as much as searching a line.
+static LF_DOT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n."));
+static CR_DOT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r."));
 
 /// Where the bytes go.
 pub trait Sink {
@@ -126,22 +131,22 @@ struct Dots<'a> {
 impl<'a> Dots<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         let mut dots = Dots { bytes, after_lf: 0, after_cr: 0 };
-        dots.after_lf = dots.find(b"\n.", 0);
-        dots.after_cr = dots.find(b"\r.", 0);
+        dots.after_lf = dots.find(&LF_DOT, 0);
+        dots.after_cr = dots.find(&CR_DOT, 0);
         dots
     }
 
-    fn find(&self, needle: &[u8; 2], from: usize) -> usize {
-        memmem::find(&self.bytes[from..], needle).map_or(usize::MAX, |at| from + at)
+    fn find(&self, finder: &Finder<'_>, from: usize) -> usize {
+        finder.find(&self.bytes[from..]).map_or(usize::MAX, |at| from + at)
     }
 
     /// The run of bytes from `at` that can be copied whole, and what its last byte was.
     fn run(&mut self, at: usize) -> (usize, Last) {
         if self.after_lf < at {
-            self.after_lf = self.find(b"\n.", at);
+            self.after_lf = self.find(&LF_DOT, at);
         }
         if self.after_cr < at {
-            self.after_cr = self.find(b"\r.", at);
+            self.after_cr = self.find(&CR_DOT, at);
         }
         let end = self.after_lf.min(self.after_cr).saturating_add(1).min(self.bytes.len());
         let last = match self.bytes[at..end] {
@@ -163,7 +168,7 @@ pub fn has_bare_dot_line(message: &[u8]) -> bool {
     };
     // At the very end too: DATA would put a CRLF behind it.
     let ends = |at: usize| matches!(message.get(at + 2), None | Some(b'\r' | b'\n'));
-    let hits = memmem::find_iter(message, b"\n.").chain(memmem::find_iter(message, b"\r."));
+    let hits = LF_DOT.find_iter(message).chain(CR_DOT.find_iter(message));
     hits.into_iter().any(|at| bare(at) && ends(at))
 }
 

@@ -14,7 +14,6 @@
 use crate::message::{RemoteReply, StatusCode};
 use std::borrow::Cow;
 use std::fmt;
-use std::io::Write;
 
 /// A line that we send, CR LF included (RFC 5321 4.5.3.1.5).
 pub const REPLY_SENT_OCTETS_MAX: usize = 512;
@@ -78,19 +77,38 @@ impl Reply {
         let mut lines = self.text.split('\n').peekable();
         while let Some(line) = lines.next() {
             let start = out.len();
-            let separator = if lines.peek().is_some() { '-' } else { ' ' };
-            write!(out, "{}{separator}", self.code).expect("a Vec takes every write");
-            if let Some(status) = self.status {
-                write!(out, "{status}").expect("a Vec takes every write");
+            let separator = if lines.peek().is_some() { b'-' } else { b' ' };
+            push_number(out, self.code);
+            out.push(separator);
+            if let Some(StatusCode { class, subject, detail }) = self.status {
+                push_number(out, class.into());
+                out.push(b'.');
+                push_number(out, subject);
+                out.push(b'.');
+                push_number(out, detail);
                 if !line.is_empty() {
                     out.push(b' ');
                 }
             }
             let room = (REPLY_SENT_OCTETS_MAX - b"\r\n".len()).saturating_sub(out.len() - start);
-            out.extend(line.chars().take(room).map(printable));
+            match line.as_bytes() {
+                bytes if bytes.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) => {
+                    out.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                }
+                _ => out.extend(line.chars().take(room).map(printable)),
+            }
             out.extend_from_slice(b"\r\n");
         }
     }
+}
+
+/// Appends `number` in decimal. Replies are written for each command, and `write!` costs ten times as
+/// much as the digits.
+fn push_number(out: &mut Vec<u8>, number: u16) {
+    if number >= 10 {
+        push_number(out, number / 10);
+    }
+    out.push(b'0' + (number % 10) as u8);
 }
 
 const fn is_code(code: u16) -> bool {
@@ -263,6 +281,9 @@ fn keep_text(line: &str, status: &mut Option<StatusCode>, text: &mut String) {
         && *status.get_or_insert(found) == found
     {
         words = rest;
+    }
+    if words.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.push_str(words);
     }
     text.extend(words.chars().map(|letter| match letter {
         '\t' => ' ',

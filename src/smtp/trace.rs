@@ -4,6 +4,7 @@
 
 use crate::message::{MessageId, Protocol, Recipient};
 use crate::time::Stamp;
+use std::io::Write;
 use std::net::IpAddr;
 
 /// What a Received field tells.
@@ -23,21 +24,33 @@ impl Received<'_> {
     /// would read of another (RFC 5321 7.2). Who authenticated is in the log, not in the mail.
     pub fn write(&self, out: &mut Vec<u8>) {
         // The peer's words go into a header: what is not plain in a comment or atom becomes `?`.
-        let helo: String = self.helo.chars().map(plain).collect();
-        let peer = match self.peer {
-            IpAddr::V4(peer) => format!("[{peer}]"),
-            IpAddr::V6(peer) => format!("[IPv6:{peer}]"),
-        };
-        let to = match self.recipients {
-            [only] if only.address.as_str().len() < 200 => format!("\r\n\tfor <{}>", only.address),
-            _ => String::new(),
-        };
-        let (hostname, with, id) = (self.hostname, self.protocol.as_str(), self.id);
-        let date = self.at.header_date();
-        let field = format!(
-            "Received: from {helo} ({peer})\r\n\tby {hostname} with {with} id {id}{to};\r\n\t{date}\r\n"
-        );
-        out.extend_from_slice(field.as_bytes());
+        out.extend_from_slice(b"Received: from ");
+        if self.helo.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte)) {
+            out.extend_from_slice(self.helo.as_bytes());
+        } else {
+            let helo: String = self.helo.chars().map(plain).collect();
+            out.extend_from_slice(helo.as_bytes());
+        }
+        let (peer, id) = (self.peer, self.id);
+        match peer {
+            IpAddr::V4(_) => write!(out, " ([{peer}])\r\n\tby "),
+            IpAddr::V6(_) => write!(out, " ([IPv6:{peer}])\r\n\tby "),
+        }
+        .expect("a Vec takes every write");
+        out.extend_from_slice(self.hostname.as_bytes());
+        out.extend_from_slice(b" with ");
+        out.extend_from_slice(self.protocol.as_str().as_bytes());
+        write!(out, " id {id}").expect("a Vec takes every write");
+        if let [only] = self.recipients
+            && only.address.as_str().len() < 200
+        {
+            out.extend_from_slice(b"\r\n\tfor <");
+            out.extend_from_slice(only.address.as_str().as_bytes());
+            out.push(b'>');
+        }
+        out.extend_from_slice(b";\r\n\t");
+        out.extend_from_slice(self.at.header_date().as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
 }
 

@@ -9,12 +9,17 @@
 //!
 //! RFC 5321 2.3.8 (lines), 4.1.1.4 (end of data), 4.5.2 (transparency).
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 /// Octets of the message in one piece. Each piece is under one deadline (RFC 5321 4.5.3.2.5), so
 /// a link that carries 400 octets a second is fast enough.
 pub const PIECE_BYTES_MAX: usize = 64 * 1024;
+
+static LINE_DOT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n."));
+static LF_DOT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n."));
+static CR_DOT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r."));
 
 const END_OF_DATA: &[u8] = b".\r\n";
 
@@ -57,21 +62,22 @@ fn line_dots(message: &[u8], range: Range<usize>) -> impl Iterator<Item = usize>
     // A line end may lie before the range: two octets back are enough to see it.
     let from = range.start.saturating_sub(2);
     let first = (range.start == 0 && message.first() == Some(&b'.')).then_some(0);
-    let found = memmem::find_iter(&message[from..range.end], b"\r\n.");
+    let found = LINE_DOT.find_iter(&message[from..range.end]);
     first.into_iter().chain(found.map(move |place| from + place + 2))
 }
 
 /// Whether `message` holds a dot, alone between line ends of which the first is not CRLF.
 pub fn may_end_early(message: &[u8]) -> bool {
     let alone = |dot: usize| matches!(message.get(dot + 1), None | Some(b'\r' | b'\n'));
-    let bare_lf = memmem::find_iter(message, b"\n.")
-        .any(|lf| alone(lf + 1) && (lf == 0 || message[lf - 1] != b'\r'));
-    bare_lf || memmem::find_iter(message, b"\r.").any(|cr| alone(cr + 1))
+    let bare_lf =
+        LF_DOT.find_iter(message).any(|lf| alone(lf + 1) && (lf == 0 || message[lf - 1] != b'\r'));
+    bare_lf || CR_DOT.find_iter(message).any(|cr| alone(cr + 1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use memchr::memmem;
     use proptest::prelude::*;
 
     fn whole(message: &[u8]) -> Vec<u8> {
