@@ -4,6 +4,7 @@
 mod dns;
 mod faulty;
 mod faulty_relay;
+mod readme;
 mod report;
 mod run;
 mod send;

@@ -42,6 +42,8 @@ pub(super) struct Queue {
     pub state: State,
 }
 
+const NEW: Queue = Queue { entries: 0, state: State::Quiet };
+
 #[derive(Debug, Default)]
 pub(super) struct Roll {
     domains: BTreeMap<Place, Domain>,
@@ -143,15 +145,21 @@ impl Roll {
         packed.copied().map(Queue::from)
     }
 
-    /// Puts `queue` in the place of `key`, be it new or known.
-    pub fn set(&mut self, key: &QueueKey, queue: Queue) {
+    /// Makes of the queue of `key`, empty and quiet if it is new, what `change` makes of it.
+    pub fn update(&mut self, key: &QueueKey, change: impl FnOnce(&mut Queue)) -> Queue {
         let place = place(key);
         let domain = self.domains.entry(place).or_insert_with(|| {
-            let nothing = Queue { entries: 0, state: State::Quiet };
             self.queues += 1;
-            Domain { wake: NEVER, senders: Senders::One(key.sender, nothing.into()) }
+            Domain { wake: NEVER, senders: Senders::One(key.sender, NEW.into()) }
         });
-        self.queues += usize::from(domain.senders.set(key.sender, queue.into()));
+        let packed = domain.senders.seat(key.sender, &mut self.queues);
+        let mut queue = Queue::from(*packed);
+        let before = queue.wake();
+        change(&mut queue);
+        *packed = queue.into();
+        if queue.wake() == before {
+            return queue;
+        }
         let wake = match &mut domain.senders {
             Senders::One(..) => queue.wake().unwrap_or(NEVER),
             // Somebody else's earlier time may be what it wakes for.
@@ -161,6 +169,7 @@ impl Roll {
             },
         };
         domain.wake_at(place, wake, &mut self.wake);
+        queue
     }
 
     pub fn remove(&mut self, key: &QueueKey) {
@@ -229,23 +238,21 @@ impl Domain {
 }
 
 impl Senders {
-    /// Whether the sender is new.
-    fn set(&mut self, sender: u64, queue: Packed) -> bool {
+    /// The place of `sender`, who is counted in `queues` if he had none.
+    fn seat(&mut self, sender: u64, queues: &mut usize) -> &mut Packed {
+        if let Senders::One(one, packed) = self
+            && *one != sender
+        {
+            let alone = BTreeMap::from([(*one, *packed)]);
+            let crowd = Crowd { queues: alone, lap: Lap::Rest, began: Stamp::default() };
+            *self = Senders::Many(Box::new(crowd));
+        }
         match self {
-            Senders::One(one, packed) if *one == sender => {
-                *packed = queue;
-                false
-            }
-            Senders::One(one, packed) => {
-                let queues = BTreeMap::from([(*one, *packed), (sender, queue)]);
-                let mut crowd = Box::new(Crowd { queues, lap: Lap::Rest, began: Stamp::default() });
-                if let Some(when) = Queue::from(*packed).wake() {
-                    crowd.told(when);
-                }
-                *self = Senders::Many(crowd);
-                true
-            }
-            Senders::Many(crowd) => crowd.queues.insert(sender, queue).is_none(),
+            Senders::One(_, packed) => packed,
+            Senders::Many(crowd) => crowd.queues.entry(sender).or_insert_with(|| {
+                *queues += 1;
+                NEW.into()
+            }),
         }
     }
 
@@ -332,11 +339,15 @@ mod tests {
 
     const PAGING: Queue = Queue { entries: 1, state: State::Paging };
 
+    fn set(roll: &mut Roll, key: &QueueKey, queue: Queue) {
+        assert_eq!(roll.update(key, |there| *there = queue), queue);
+    }
+
     /// Everybody who is due, each once.
     fn all_due(roll: &mut Roll, now: u64) -> Vec<(u64, u64)> {
         let mut found = Vec::new();
         while let Some(queue) = roll.due(at(now)) {
-            roll.set(&queue, PAGING);
+            set(roll, &queue, PAGING);
             found.push((queue.domain, queue.sender));
         }
         found
@@ -387,12 +398,12 @@ mod tests {
                     if let Some(queue) = roll.due(at(now)) {
                         let when = model.insert((queue.domain, queue.sender), u64::MAX);
                         assert!(when.is_some_and(|when| when <= now), "{queue:?}");
-                        roll.set(&queue, PAGING);
+                        set(&mut roll, &queue, PAGING);
                     }
                 }
                 _ => {
                     let when = now + throw(50);
-                    roll.set(&key(domain, sender), waiting(when));
+                    set(&mut roll, &key(domain, sender), waiting(when));
                     model.insert((domain, sender), when);
                 }
             }
@@ -418,7 +429,7 @@ mod tests {
     fn domains_take_turns_and_so_do_their_senders() {
         let mut roll = Roll::default();
         for (domain, sender) in [(1, 1), (1, 2), (1, 3), (2, 1), (3, 1)] {
-            roll.set(&key(domain, sender), waiting(10 + domain));
+            set(&mut roll, &key(domain, sender), waiting(10 + domain));
         }
         let found = all_due(&mut roll, 20);
         assert_eq!(found, [(1, 1), (2, 1), (3, 1), (1, 2), (1, 3)]);
@@ -428,11 +439,11 @@ mod tests {
     #[test]
     fn a_sender_that_is_always_due_does_not_end_the_lap_of_the_others() {
         let mut roll = Roll::default();
-        (1..=3).for_each(|sender| roll.set(&key(1, sender), waiting(5)));
+        (1..=3).for_each(|sender| set(&mut roll, &key(1, sender), waiting(5)));
         let turns: Vec<u64> = (0..6)
             .map(|_| {
                 let queue = roll.due(at(20)).unwrap();
-                roll.set(&queue, waiting(20));
+                set(&mut roll, &queue, waiting(20));
                 queue.sender
             })
             .collect();
@@ -443,9 +454,9 @@ mod tests {
     fn a_crowd_is_walked_through_at_a_pace() {
         let mut roll = Roll::default();
         let senders = 100_000;
-        (0..senders).for_each(|sender| roll.set(&key(1, sender), waiting(1000 + sender)));
+        (0..senders).for_each(|sender| set(&mut roll, &key(1, sender), waiting(1000 + sender)));
         assert_eq!(roll.due(at(1000)).unwrap().sender, 0);
-        roll.set(&key(1, 0), PAGING);
+        set(&mut roll, &key(1, 0), PAGING);
         assert_eq!(roll.due(at(1000)), None);
         assert_eq!(roll.next_wake(), Some(at(1100)), "not at 1001 already");
         assert_eq!(all_due(&mut roll, 1100).len(), 100);

@@ -17,7 +17,7 @@
 //! Pure: times come in, nothing is read or written here.
 
 use super::key::{DueKey, HELD, QueueKey};
-use super::roll::{Queue, Roll, State};
+use super::roll::{Roll, State};
 use crate::message::MessageId;
 use crate::time::Stamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -308,9 +308,7 @@ impl Schedule {
 
     fn adds(&mut self, key: QueueKey, entries: u32) {
         self.entries += u64::from(entries);
-        let mut queue = self.roll.get(&key).unwrap_or(Queue { entries: 0, state: State::Quiet });
-        queue.entries += entries;
-        self.roll.set(&key, queue);
+        self.roll.update(&key, |queue| queue.entries += entries);
     }
 
     fn wait(&mut self, key: DueKey) {
@@ -334,10 +332,8 @@ impl Schedule {
     }
 
     fn forget(&mut self, key: QueueKey) {
-        let mut queue = self.roll.get(&key).expect("a taken entry's queue is known");
-        queue.entries -= 1;
+        let queue = self.roll.update(&key, |queue| queue.entries -= 1);
         self.entries -= 1;
-        self.roll.set(&key, queue);
         // A queue that is being paged stays: who reads the page must learn that it is stale.
         if queue.state != State::Paging {
             self.remove_empty(key);
@@ -356,10 +352,9 @@ impl Schedule {
     }
 
     fn set_state(&mut self, key: QueueKey, state: State) {
-        let Some(queue) = self.roll.get(&key) else { return };
         // What is held waits for no time.
         let state = if state == State::Waiting(HELD) { State::Quiet } else { state };
-        self.roll.set(&key, Queue { state, ..queue });
+        self.roll.update(&key, |queue| queue.state = state);
     }
 }
 
