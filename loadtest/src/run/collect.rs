@@ -10,9 +10,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::course::{Drained, Seen, Usage};
-use super::scenario::Again;
+use super::scenario::{Again, WarmUp};
 use super::series;
 use super::stage::{Purpose, Stage, run_id};
+use super::waiting::Held;
 use crate::balance::{self, Books, Elsewhere};
 use crate::error::Error;
 use crate::ledger;
@@ -20,7 +21,7 @@ use crate::progress::{Received, Since};
 use crate::report::model::{Balance, Cost, Latency, Run};
 
 /// Ends the sink and adds everything up. The relay must still run, it is asked what it holds.
-pub fn collect(stage: &mut Stage<'_>, mut seen: Seen) -> Result<Run, Error> {
+pub fn collect(stage: &mut Stage<'_>, mut seen: Seen, held: Held) -> Result<Run, Error> {
     let waiting = waiting(stage)?;
     let given_up = stage.relay.given_up();
     stage.sink.stop(stage.turn.watch);
@@ -37,10 +38,12 @@ pub fn collect(stage: &mut Stage<'_>, mut seen: Seen) -> Result<Run, Error> {
              reach the sink"
         ));
     }
-    let balance = balance(stage, &books.balance()?, seen.sent.sent);
+    let mut balance = balance(stage, &books.balance()?, seen.sent.sent);
+    held.enter(stage, &mut balance)?;
     let relayed = books.whole_messages();
     let seconds = seen.last.saturating_sub(seen.start).as_secs_f64();
     let mut notes = stage.relay.notes();
+    notes.extend(held.note());
     notes.extend(drain_note(seen.drained));
     notes.extend(seen.sent.first_refusal.iter().map(|text| format!("first refusal: {text}")));
     notes.append(&mut seen.notes);
@@ -159,7 +162,11 @@ fn load(stage: &Stage<'_>) -> Vec<(String, String)> {
     }
     let warm_up = turn.plan.warm_up_messages();
     if warm_up > 0 {
-        let words = format!("{warm_up} messages, after which the receivers start anew");
+        let whom = match turn.plan.warm_up {
+            WarmUp::Nothing | WarmUp::Strangers => "",
+            WarmUp::Everybody => " to every domain from every sender",
+        };
+        let words = format!("{warm_up} messages{whom}, after which the receivers start anew");
         load.push(("warm-up".to_owned(), words));
     }
     load
