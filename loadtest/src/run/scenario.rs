@@ -318,11 +318,13 @@ impl Plan {
         if let Course::Idle { sessions } = &mut self.course {
             *sessions /= QUICK;
         }
-        if let Senders::Count(senders) = &mut self.source.senders {
-            *senders = senders.div_ceil(QUICK);
-        }
-        if self.warm_up == WarmUp::Everybody {
-            self.source.domains = self.source.domains.div_ceil(QUICK);
+        // What the warm-up goes through one by one.
+        match (self.warm_up, &mut self.source.senders) {
+            (WarmUp::Everybody, Senders::Count(senders)) => *senders = senders.div_ceil(QUICK),
+            (WarmUp::Everybody, Senders::OfMail) => {
+                self.source.domains = self.source.domains.div_ceil(QUICK);
+            }
+            (WarmUp::Nothing | WarmUp::Strangers, _) => {}
         }
         self.waiting.messages /= u64::from(QUICK);
         self.drain_max /= QUICK;
