@@ -232,8 +232,10 @@ fn drain(
             match stage.relay.queue()? {
                 Queue::Empty if enough => return Ok(Drained::Everything),
                 Queue::Empty if quiet >= QUIET => return Ok(Drained::Queue),
-                // Of other relays only the ledgers tell.
-                Queue::Unknown if enough && has_all(stage)? => return Ok(Drained::Everything),
+                // Of other relays only the ledgers tell; they may still deliver something twice.
+                Queue::Unknown if enough && quiet >= QUIET && has_all(stage)? => {
+                    return Ok(Drained::Everything);
+                }
                 Queue::Empty | Queue::Holds | Queue::Unknown => {}
             }
         }
