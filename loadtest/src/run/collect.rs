@@ -25,6 +25,7 @@ pub fn collect(stage: &mut Stage<'_>, mut seen: Seen, held: Held) -> Result<Run,
     let waiting = waiting(stage)?;
     let given_up = stage.relay.given_up();
     stage.sink.stop(stage.turn.watch);
+    let asked = queries(stage);
     stage.turn.watch.check()?;
     let received = stage.sink.told().received.clone().ok_or_else(|| stage.sink.failure())?;
     let sink_ticks = std::mem::take(&mut stage.sink.told().ticks);
@@ -44,6 +45,7 @@ pub fn collect(stage: &mut Stage<'_>, mut seen: Seen, held: Held) -> Result<Run,
     let seconds = seen.last.saturating_sub(seen.start).as_secs_f64();
     let mut notes = stage.relay.notes();
     notes.extend(held.note());
+    notes.extend(asked);
     notes.extend(drain_note(seen.drained));
     notes.extend(seen.sent.first_refusal.iter().map(|text| format!("first refusal: {text}")));
     notes.append(&mut seen.notes);
@@ -67,6 +69,15 @@ pub fn collect(stage: &mut Stage<'_>, mut seen: Seen, held: Held) -> Result<Run,
         balance,
         notes,
     })
+}
+
+/// Ends the DNS server, which then says what it was asked.
+fn queries(stage: &mut Stage<'_>) -> Option<String> {
+    let dns = stage.dns.as_mut()?;
+    dns.stop(stage.turn.watch);
+    let said = dns.said("dns:")?;
+    let queries = said.split(' ').find_map(|word| word.strip_prefix("queries="))?;
+    Some(format!("dns: {queries} queries, those of the warm-up included"))
 }
 
 /// What the relay still holds; only asked for when something has not arrived.
