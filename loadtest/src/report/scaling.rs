@@ -76,7 +76,8 @@ fn growth(scenario: &Scenario, all: &[Scenario]) -> Option<Vec<(String, String)>
         return None;
     }
     let lines = scenario.groups.iter().filter_map(|group| {
-        let other = base.groups.iter().find(|other| other.relay == group.relay)?;
+        // Settings that the scenario asks for may differ; those that tell relays apart do not.
+        let other = base.groups.iter().find(|other| other.label == group.label)?;
         let line = format!("{} {}", group.short, group.to(other, base.name, &GROWN)?);
         Some((scenario.name.to_owned(), line))
     });

@@ -334,10 +334,11 @@ fn master(folder: &Path, master: &Path, names: Names, tracing: Tracing) -> Resul
     Ok(command)
 }
 
-/// What it is set to, beside its places and its identity.
+/// What it is set to, beside its places and its identity. Nothing that differs between rounds: they
+/// are rounds of one relay because its settings are the same.
 fn settings(around: Surroundings<'_>) -> Vec<(String, String)> {
-    let Surroundings { plan, sink, names, .. } = around;
-    let (sink, connections) = (sink.address(), plan.connections_max);
+    let plan = around.plan;
+    let connections = plan.connections_max;
     let mut settings = vec![
         setting("default_process_limit", processes(plan)),
         setting("smtp_destination_concurrency_limit", connections),
@@ -351,12 +352,6 @@ fn settings(around: Surroundings<'_>) -> Vec<(String, String)> {
         setting("smtpd_client_event_limit_exceptions", "static:all"),
         setting("smtp_connection_reuse_time_limit", "300s"),
     ];
-    match names {
-        Names::Nobody => {
-            settings.push(setting("relayhost", format!("[{}]:{}", sink.ip(), sink.port())));
-        }
-        Names::Server(_) => settings.push(setting("smtp_tcp_port", sink.port())),
-    }
     if super::hurries(plan) {
         settings.extend([
             setting("queue_run_delay", format!("{RETRY_FIRST_S}s")),
@@ -394,7 +389,7 @@ fn processes(plan: &Plan) -> u32 {
 }
 
 fn main_cf(folder: &Path, around: Surroundings<'_>, settings: &[(String, String)]) -> String {
-    let place = folder.display();
+    let (place, sink) = (folder.display(), around.sink.address());
     let mut main = format!(
         "compatibility_level = 3.6\n\
          queue_directory = {place}/queue\n\
@@ -416,6 +411,10 @@ fn main_cf(folder: &Path, around: Surroundings<'_>, settings: &[(String, String)
             "smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {place}/config/chain.pem\n"
         ));
     }
+    main.push_str(&match around.names {
+        Names::Nobody => format!("relayhost = [{}]:{}\n", sink.ip(), sink.port()),
+        Names::Server(_) => format!("smtp_tcp_port = {}\n", sink.port()),
+    });
     for (name, value) in settings {
         main.push_str(&format!("{name} = {value}\n"));
     }
