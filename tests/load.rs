@@ -142,11 +142,12 @@ fn a_warm_up_goes_to_every_domain_from_every_sender() {
         let told = warm_up.next().and_then(|pair| pair[1].as_str()).expect("a warm-up");
         assert!(told.starts_with("100 messages to every domain from every sender"), "{told}");
     }
-    // Each domain and each host once, all of it before anything was measured.
+    // For each domain once, and the hosts of some 80 sites: other domains, as a warm-up of strangers
+    // has them, would have been asked for as well.
     let notes = runs[0]["notes"].as_array().expect("notes");
     let asked = notes.iter().find_map(|note| note.as_str()?.strip_prefix("dns: "));
     let asked = asked.and_then(|note| note.split(' ').next()?.parse::<u64>().ok());
-    assert!(asked.is_some_and(|asked| (100..=500).contains(&asked)), "{notes:?}");
+    assert!(asked.is_some_and(|asked| (100..=350).contains(&asked)), "{notes:?}");
 }
 
 /// Its daemons run as another user, who must reach their folder: the build folder may not be so.
