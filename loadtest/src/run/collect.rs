@@ -24,6 +24,7 @@ use crate::report::model::{Balance, Cost, Latency, Run};
 pub fn collect(stage: &mut Stage<'_>, mut seen: Seen, held: Held) -> Result<Run, Error> {
     let waiting = waiting(stage)?;
     let given_up = stage.relay.given_up();
+    let in_queue = held.count(&stage.relay)?;
     stage.sink.stop(stage.turn.watch);
     let asked = queries(stage);
     stage.turn.watch.check()?;
@@ -40,7 +41,7 @@ pub fn collect(stage: &mut Stage<'_>, mut seen: Seen, held: Held) -> Result<Run,
         ));
     }
     let mut balance = balance(stage, &books.balance()?, seen.sent.sent);
-    held.enter(stage, &mut balance)?;
+    held.enter(in_queue, &mut balance);
     let relayed = books.whole_messages();
     let seconds = seen.last.saturating_sub(seen.start).as_secs_f64();
     let mut notes = stage.relay.notes();

@@ -44,13 +44,13 @@ pub enum Scenario {
     /// The same with 20,000 domains on 200 sites
     #[value(name = "domains-20k")]
     Domains20k,
-    /// As small, from one sender's address
+    /// As small, with one address in all MAIL FROM
     #[value(name = "senders-1")]
     Senders1,
-    /// As small, from 1,000 addresses
+    /// The same with 1,000 addresses in turn
     #[value(name = "senders-1k")]
     Senders1k,
-    /// As small, from 100,000 addresses
+    /// The same with 100,000 addresses
     #[value(name = "senders-100k")]
     Senders100k,
     /// As small, with nothing else in the queue: what the next two are to be compared with
@@ -431,5 +431,37 @@ mod tests {
             }
             assert!(quick.warm_up_messages() <= full.warm_up_messages());
         }
+    }
+
+    #[test]
+    fn a_warm_up_of_everybody_reaches_everybody() {
+        let plans = Scenario::value_variants().iter().map(|scenario| scenario.plan());
+        let plans = plans.flat_map(|plan| [plan, plan.quick()]);
+        let warm = plans.filter(|plan| plan.warm_up == WarmUp::Everybody);
+        let mut seen = 0;
+        for plan in warm {
+            let senders = match plan.source.senders {
+                Senders::OfMail => 0,
+                Senders::Count(senders) => senders,
+            };
+            let people = u64::from(plan.source.domains.max(senders));
+            assert!(plan.warm_up_messages() >= people, "{plan:?}");
+            seen += 1;
+        }
+        assert_eq!(seen, 12);
+    }
+
+    #[test]
+    fn families_differ_in_one_number() {
+        use Scenario::{Domains1, Domains20k, Queued0, Queued1m, Senders1, Senders100k};
+        let words = |scenario: Scenario| scenario.plan().load();
+        for (small, large) in [(Domains1, Domains20k), (Senders1, Senders100k)] {
+            let (small, large) = (words(small), words(large));
+            let differs = small.iter().zip(&large).filter(|(small, large)| small != large);
+            assert_eq!((small.len(), differs.count()), (large.len(), 1));
+        }
+        let mut large = words(Queued1m);
+        large.retain(|(name, _)| name != "waiting meanwhile");
+        assert_eq!(words(Queued0), large);
     }
 }

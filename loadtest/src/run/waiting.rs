@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::course::LOOK_APART;
 use super::line::Line;
+use super::relay::Relay;
 use super::sampler;
 use super::stage::Stage;
 use crate::error::Error;
@@ -66,25 +67,24 @@ fn rest(stage: &mut Stage<'_>) -> Result<(), Error> {
 }
 
 impl Held {
-    /// Adds it to the balance of the measured mail.
-    pub fn enter(self, stage: &Stage<'_>, balance: &mut Balance) -> Result<(), Error> {
-        if self.messages == 0 {
-            return Ok(());
-        }
-        // A count of a moment ago may still have some that are gone; it cannot lack any.
-        let held = stage.relay.held()?.saturating_sub(balance.queued);
-        let missing = self.messages.saturating_sub(held);
+    /// The relay's count of its queue; it is not asked where nothing waits.
+    pub fn count(self, relay: &Relay) -> Result<u64, Error> {
+        if self.messages == 0 { Ok(0) } else { relay.held() }
+    }
+
+    /// Adds it to the balance of the measured mail. `in_queue` is the relay's count of messages,
+    /// which may be of a moment ago: it may have some that are gone, it cannot lack any.
+    pub fn enter(self, in_queue: u64, balance: &mut Balance) {
+        let missing = self.messages.saturating_sub(in_queue.saturating_sub(balance.queued));
         balance.messages_sent += self.messages;
         balance.accepted += self.messages;
         balance.queued += self.messages - missing;
         balance.missing += missing;
         if missing > 0 {
             balance.holds = false;
-            let lost =
-                format!("missing {missing} of the messages that waited, by the relay's count");
+            let lost = format!("missing {missing} of those that waited, by the relay's own count");
             balance.examples.push(lost);
         }
-        Ok(())
     }
 
     pub fn note(self) -> Option<String> {
@@ -95,5 +95,49 @@ impl Held {
                  warm-up; in the balance by the relay's count of its queue at the end"
             )
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entered(in_queue: u64) -> Balance {
+        let mut balance = Balance {
+            messages_sent: 10,
+            accepted: 10,
+            refused: 0,
+            unknown: 0,
+            delivered: 8,
+            bounced: 0,
+            queued: 2,
+            missing: 0,
+            duplicates: 0,
+            corrupt: 0,
+            unexpected: 0,
+            holds: true,
+            examples: Vec::new(),
+        };
+        Held { messages: 100, accepted_per_s: 1.0 }.enter(in_queue, &mut balance);
+        balance
+    }
+
+    #[test]
+    fn what_waits_is_queued() {
+        // Two more that the relay has already delivered, and not yet counted as such.
+        for in_queue in [102, 104] {
+            let balance = entered(in_queue);
+            assert_eq!((balance.messages_sent, balance.accepted), (110, 110));
+            assert_eq!((balance.queued, balance.missing, balance.holds), (102, 0, true));
+        }
+    }
+
+    #[test]
+    fn what_the_relay_does_not_count_is_missing() {
+        let balance = entered(99);
+        assert_eq!((balance.queued, balance.missing, balance.holds), (99, 3, false));
+        assert!(balance.examples[0].starts_with("missing 3 of those that waited"));
+        let balance = entered(0);
+        assert_eq!((balance.queued, balance.missing, balance.holds), (2, 100, false));
     }
 }
