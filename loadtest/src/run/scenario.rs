@@ -202,26 +202,7 @@ impl Scenario {
     }
 
     pub fn plan(self) -> Plan {
-        let small = Plan {
-            source: Source {
-                mail: Mail::Size(4 << 10),
-                senders: Senders::OfMail,
-                domains: 10,
-                sessions: 50,
-                connections: Connections::Kept,
-                encryption: Encryption::None,
-            },
-            route: Route::NextHop,
-            receivers: Receivers::Willing,
-            course: Course::Flow,
-            warm_up: WarmUp::Strangers,
-            waiting: Waiting::NOTHING,
-            again: Again::Failure,
-            amount: Amount::Messages(40_000),
-            connections_max: 50,
-            stall_max: Duration::from_secs(30),
-            drain_max: Duration::from_secs(600),
-        };
+        let small = small();
         let source = small.source;
         match self {
             Scenario::Smoke => Plan { amount: Amount::Messages(500), ..small },
@@ -412,6 +393,30 @@ impl Plan {
             let waiting = format!("{messages} messages to {domains} domains out of reach");
             load.push(("waiting meanwhile", waiting));
         }
+    }
+}
+
+/// The scenario that most others change in one thing.
+fn small() -> Plan {
+    Plan {
+        source: Source {
+            mail: Mail::Size(4 << 10),
+            senders: Senders::OfMail,
+            domains: 10,
+            sessions: 50,
+            connections: Connections::Kept,
+            encryption: Encryption::None,
+        },
+        route: Route::NextHop,
+        receivers: Receivers::Willing,
+        course: Course::Flow,
+        warm_up: WarmUp::Strangers,
+        waiting: Waiting::NOTHING,
+        again: Again::Failure,
+        amount: Amount::Messages(40_000),
+        connections_max: 50,
+        stall_max: Duration::from_secs(30),
+        drain_max: Duration::from_secs(600),
     }
 }
 
