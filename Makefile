@@ -2,10 +2,17 @@
 #
 #   make run      build and start the relay with etc/baton.toml (CONFIG=file for another)
 #   make demo     relay and sink on loopback, three messages through them, what happened
-#   make test     all tests          make bench    the measurements of the README
-#   make bench-backlog    a million messages that wait: memory, disk, start, drop, drain
-#   make bench-domains    what many destination domains cost; FLAGS=.. as the scripts say, such as
-#                         `make bench-backlog FLAGS=--large` for five million
+#   make test     all tests
+#   make bench    the measurements of the README: baton and Postfix in turns; as root, or Postfix is
+#                 left out. SCENARIOS=.. others (see `baton-load run --help`), RELAYS=.. others,
+#                 ROUNDS=.., FLAGS=.. more arguments, such as FLAGS=--quick to see whether it works
+#   make bench-scale      whether a message costs more with more domains, senders, or mail that waits,
+#                         and what a second shard is worth; ROUNDS and FLAGS as above
+#                         Both leave report.json and report.html, or scale.* and shards.*, in the
+#                         folder `bench` beside the binaries' (target/bench)
+#   make bench-others     the same relay between Debian's smtp-source and smtp-sink
+#   make bench-backlog    a million messages that wait: memory, disk, start, drop, drain; FLAGS=.. as
+#                         benches/backlog.sh says, such as FLAGS=--large for five million
 #   make bench-micro      how long parsers, records and picks take: criterion, on a quiet machine
 #   make bench-counts     how many instructions they take, the same in every run, compared with
 #                         benches/counts.txt; FLAGS=--bless writes that anew, FLAGS=content picks
@@ -29,8 +36,18 @@ RUST_MIN := 1.95
 CARGO := cargo
 TARGET := $(or $(shell $(CARGO) metadata --no-deps --format-version 1 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'),target)
 BIN := $(TARGET)/release
+BENCH := $(TARGET)/bench
 
-.PHONY: run demo test bench bench-backlog bench-domains bench-micro bench-counts lint install build packages test-packages rust
+# Of the measurements. Postfix changes users.
+ROUNDS ?= 2
+SCENARIOS ?= small large many-domains new-connections
+RELAYS ?= baton $(if $(filter 0,$(shell id -u)),postfix)
+SCALES := domains-1 domains-1k domains-20k senders-1 senders-1k senders-100k \
+	queued-0 queued-100k queued-1m
+REPORT = --report $(BENCH)/$(1).json --html $(BENCH)/$(1).html
+
+.PHONY: run demo test bench bench-scale bench-others bench-backlog bench-micro bench-counts lint \
+	install build packages test-packages rust
 
 run: build
 	$(BIN)/baton run --config $(CONFIG)
@@ -44,13 +61,22 @@ test: test-packages rust
 	$(CARGO) test --release --workspace
 
 bench: test-packages build
+	@mkdir -p $(BENCH)
+	@[ $(words $(RELAYS)) -gt 1 ] || echo "one relay only: $(RELAYS) (Postfix needs root)"
+	$(BIN)/baton-load run $(SCENARIOS) $(RELAYS:%=--relay %) --rounds $(ROUNDS) \
+		$(call REPORT,report) $(FLAGS)
+
+bench-scale: test-packages build
+	@mkdir -p $(BENCH)
+	$(BIN)/baton-load run $(SCALES) --rounds $(ROUNDS) $(call REPORT,scale) $(FLAGS)
+	$(BIN)/baton-load run small --relay baton:1 --relay baton:2 --rounds $(ROUNDS) \
+		$(call REPORT,shards) $(FLAGS)
+
+bench-others: test-packages build
 	benches/relay.sh $(BIN)
 
 bench-backlog: test-packages build
 	benches/backlog.sh $(FLAGS) $(BIN)
-
-bench-domains: test-packages build
-	benches/domains.sh $(FLAGS) $(BIN)
 
 bench-micro: packages rust
 	$(CARGO) bench --bench micro -- $(FLAGS)

@@ -92,13 +92,75 @@ fn sessions_that_do_nothing_are_held_while_mail_flows() {
     assert!(notes.iter().any(|note| note == "2000 idle sessions were still open at the end"));
 }
 
+#[test]
+fn a_relay_may_be_encrypted_on_both_sides() {
+    let folder = Folder::new("load-tls");
+    let runs = run(&folder, &folder.path(""), &["tls", "--messages", "200"]);
+    must_balance(&runs[0], "baton", 200);
+}
+
+/// What is deferred, and to whom, is the seed's; what becomes of it in so short a time is chance.
+#[test]
+fn on_a_bad_day_what_is_not_delivered_is_still_queued() {
+    let folder = Folder::new("load-bad-day");
+    let runs = run(&folder, &folder.path(""), &["bad-day", "--quick", "--messages", "300"]);
+    let balance = &runs[0]["balance"];
+    let count = |name: &str| balance[name].as_u64().unwrap_or_else(|| panic!("{name}: {balance}"));
+    assert_eq!((count("messages_sent"), &balance["holds"]), (300, &true.into()), "{balance}");
+    let found = count("delivered") + count("bounced") + count("queued");
+    assert_eq!(count("accepted"), found, "{balance}");
+    // Three in ten receivers take nothing from anybody.
+    assert!(count("delivered") > 0 && count("queued") > 0, "{balance}");
+}
+
+#[test]
+fn mail_out_of_reach_waits_while_other_mail_flows() {
+    let folder = Folder::new("load-queued");
+    let relays = ["--relay", "baton:1", "--relay", "baton:auto", "--messages", "100"];
+    let runs = run(&folder, &folder.path(""), &[&["queued-100k", "--quick"], &relays[..]].concat());
+    for (run, shards) in runs.iter().zip(["1", "auto"]) {
+        assert_eq!(run["relay"]["settings"][0], serde_json::json!(["shards", shards]));
+        let balance = &run["balance"];
+        for (name, count) in
+            [("accepted", 10_100), ("delivered", 100), ("queued", 10_000), ("missing", 0)]
+        {
+            assert_eq!(balance[name], count, "{name} in {balance}");
+        }
+        assert_eq!(balance["holds"], true, "{balance}");
+    }
+}
+
+#[test]
+fn a_warm_up_goes_to_every_domain_from_every_sender() {
+    let folder = Folder::new("load-warm");
+    let scenarios = ["domains-1k", "senders-1k", "--quick", "--messages", "100"];
+    let runs = run(&folder, &folder.path(""), &scenarios);
+    for run in &runs {
+        must_balance(run, "baton", 100);
+        let load = run["load"].as_array().expect("load").iter();
+        let mut warm_up = load.filter(|pair| pair[0] == "warm-up");
+        let told = warm_up.next().and_then(|pair| pair[1].as_str()).expect("a warm-up");
+        assert!(told.starts_with("100 messages to every domain from every sender"), "{told}");
+    }
+    // For each domain once, and the hosts of some 80 sites: other domains, as a warm-up of strangers
+    // has them, would have been asked for as well.
+    let notes = runs[0]["notes"].as_array().expect("notes");
+    let asked = notes.iter().find_map(|note| note.as_str()?.strip_prefix("dns: "));
+    let asked = asked.and_then(|note| note.split(' ').next()?.parse::<u64>().ok());
+    assert!(asked.is_some_and(|asked| (100..=350).contains(&asked)), "{notes:?}");
+}
+
 /// Its daemons run as another user, who must reach their folder: the build folder may not be so.
 #[test]
 fn postfix_takes_its_turn_with_baton() {
     let folder = Folder::new("load-postfix");
-    let relays = ["--relay", "baton", "--relay", "postfix", "--messages", "100"];
+    let relays = ["--relay", "baton", "--relay", "postfix", "--rounds", "2", "--messages", "100"];
     let runs = run(&folder, Path::new("/var/tmp"), &[&["smoke"], &relays[..]].concat());
-    assert_eq!(runs.len(), 2);
-    must_balance(&runs[0], "baton", 100);
-    must_balance(&runs[1], "postfix", 100);
+    assert_eq!(runs.len(), 4);
+    for round in runs.chunks(2) {
+        must_balance(&round[0], "baton", 100);
+        must_balance(&round[1], "postfix", 100);
+        // Else a report would tell of two relays that ran once each.
+        assert_eq!(round[1]["relay"], runs[1]["relay"]);
+    }
 }

@@ -345,7 +345,7 @@ fn a_rotated_log_goes_on_in_a_new_file() {
 
 // ---- many who do nothing
 
-/// `benches/idle-sessions.sh` does the same with ten thousand.
+/// `baton-load run idle` does the same with twenty thousand.
 #[test]
 fn mail_flows_while_two_thousand_sessions_rest() {
     const IDLE: u64 = 2_000;

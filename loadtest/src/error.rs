@@ -83,6 +83,18 @@ pub enum Error {
         program: PathBuf,
         remedy: &'static str,
     },
+    /// Nobody can be told which mail is out of reach, nor asked how much of it there is, who is known
+    /// by an address alone.
+    CannotWait {
+        scenario: String,
+        relay: String,
+    },
+    /// Of the mail that a run needs in the queue.
+    NotFilled {
+        wanted: u64,
+        accepted: u64,
+        why: Option<String>,
+    },
     /// An answer of a relay's own interface.
     Answer {
         from: String,
@@ -137,6 +149,15 @@ impl fmt::Display for Error {
             }
             Error::Missing { program, remedy } => {
                 write!(out, "{} is missing: {remedy}", program.display())
+            }
+            Error::CannotWait { scenario, relay } => write!(
+                out,
+                "{scenario} needs mail that waits in the queue, and {relay} cannot be told to let \
+                 any wait; allowed there: baton, postfix"
+            ),
+            Error::NotFilled { wanted, accepted, why } => {
+                write!(out, "of {wanted} messages that were to wait, {accepted} were accepted")?;
+                why.as_ref().map_or(Ok(()), |why| write!(out, ": {why}"))
             }
             Error::Answer { from, what } => write!(out, "{from} answered {what}"),
             Error::Executor(what) => write!(out, "cannot start the io_uring executor: {what}"),

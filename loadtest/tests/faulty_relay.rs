@@ -273,22 +273,16 @@ impl Relay {
         self.changed.notify_all();
     }
 
-    /// Forwards what is queued, until the end.
+    /// Over one connection, until the sink closes it: it may start anew while nothing is under way.
     fn forward(&self, sink: SocketAddr) -> io::Result<()> {
-        let mut stream = TcpStream::connect(sink)?;
-        stream.set_nodelay(true)?;
-        let mut input = BufReader::new(stream.try_clone()?);
-        expect(&mut input, "220")?;
-        stream.write_all(b"EHLO faulty.test\r\n")?;
-        expect(&mut input, "250")?;
+        let mut open: Option<Outgoing> = None;
         while let Some(batch) = self.next_batch() {
-            let mut output = Vec::new();
-            batch.iter().for_each(|mail| mail.print(&mut output));
-            stream.write_all(&output)?;
-            for mail in &batch {
-                // To MAIL, to each RCPT, to BDAT.
-                (0..mail.recipients.len() + 2).try_for_each(|_| expect(&mut input, "250"))?;
-            }
+            let mut outgoing = match open.take().filter(Outgoing::is_open) {
+                Some(outgoing) => outgoing,
+                None => Outgoing::open(sink)?,
+            };
+            outgoing.hand_over(&batch)?;
+            open = Some(outgoing);
             self.change(|queue| queue.unfinished -= batch.len());
         }
         Ok(())
@@ -301,6 +295,42 @@ impl Relay {
         }
         let count = queue.mails.len().min(BATCH_MAX);
         (count > 0).then(|| queue.mails.drain(..count).collect())
+    }
+}
+
+/// A connection to the sink.
+struct Outgoing {
+    input: BufReader<TcpStream>,
+    stream: TcpStream,
+}
+
+impl Outgoing {
+    fn open(sink: SocketAddr) -> io::Result<Outgoing> {
+        let mut stream = TcpStream::connect(sink)?;
+        stream.set_nodelay(true)?;
+        let mut input = BufReader::new(stream.try_clone()?);
+        expect(&mut input, "220")?;
+        stream.write_all(b"EHLO faulty.test\r\n")?;
+        expect(&mut input, "250")?;
+        Ok(Outgoing { input, stream })
+    }
+
+    /// Between two batches a sink has nothing to say but that it is gone.
+    fn is_open(&self) -> bool {
+        let looked = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut [0]));
+        let silent = looked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        silent && self.stream.set_nonblocking(false).is_ok()
+    }
+
+    fn hand_over(&mut self, batch: &[Mail]) -> io::Result<()> {
+        let mut output = Vec::new();
+        batch.iter().for_each(|mail| mail.print(&mut output));
+        self.stream.write_all(&output)?;
+        for mail in batch {
+            // To MAIL, to each RCPT, to BDAT.
+            (0..mail.recipients.len() + 2).try_for_each(|_| expect(&mut self.input, "250"))?;
+        }
+        Ok(())
     }
 }
 

@@ -1,145 +1,49 @@
-//! `baton-load run` with a relay of the test's own, given by its address: the smallest that there
-//! can be, honest or not.
+//! `baton-load run` with a relay of the test's own, given by its address ([`FaultyRelay`]): does a
+//! run measure it, does what it does wrong end in exit code 1, is nothing left behind?
+//!
+//! The relay counts the messages of the warm-up too: 50, so that what it harms here comes later.
 
 #![expect(clippy::disallowed_methods, reason = "waits for other processes")]
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::Value;
+
+use super::faulty_relay::{Fault, FaultyRelay};
 use super::{PROGRAM, Scratch};
 
-/// What becomes of a message that is answered 250.
-#[derive(Clone, Copy, PartialEq)]
-enum Manner {
-    Honest,
-    /// The message with this number, the warm-up's included, is forgotten.
-    Loses(u64),
-    Repeats(u64),
-    /// No message is ever answered.
-    Silent,
-}
+/// Of the message that is harmed: the 30th that is measured.
+const HARMED: u64 = 80;
 
-/// Hands each message to the sink before it answers.
-struct Relay {
-    address: SocketAddr,
-    /// Where the sink is to listen.
+/// A relay and the place of the sink that a run will start for it.
+struct Subject {
+    relay: FaultyRelay,
     sink: SocketAddr,
 }
 
-impl Relay {
+impl Subject {
     /// `host` is that of this test's sink alone, so that nobody else takes its port meanwhile.
-    fn start(host: u8, manner: Manner) -> Relay {
+    fn start(host: u8, fault: Fault) -> Subject {
         let any = SocketAddr::from(([127, 0, 77, host], 0));
         let sink = TcpListener::bind(any).unwrap().local_addr().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let messages = Arc::new(AtomicU64::new(0));
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let messages = messages.clone();
-                // A client that is gone ends its thread, and a run that is over all of them.
-                thread::spawn(move || serve(&client, sink, manner, &messages));
-            }
-        });
-        Relay { address, sink }
+        Subject { relay: FaultyRelay::start(sink, fault), sink }
     }
 
     fn run(&self, work: &Scratch, more: &[&str]) -> Command {
-        let (relay, sink) = (self.address.to_string(), self.sink.to_string());
+        let (relay, sink) = (self.relay.address.to_string(), self.sink.to_string());
         let mut command = Command::new(PROGRAM);
-        command.args(["run", "smoke", "--messages", "60", "--relay", &relay]);
-        command.args(["--sink-listen", &sink, "--work", work.0.to_str().unwrap()]);
-        command.args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(["run", "smoke", "--relay", &relay, "--sink-listen", &sink, "--work"]);
+        command.arg(&work.0).args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 }
 
-fn serve(client: &TcpStream, sink: SocketAddr, manner: Manner, messages: &AtomicU64) -> Option<()> {
-    let mut out = client;
-    out.write_all(b"220 tiny\r\n").ok()?;
-    let mut lines = BufReader::new(client);
-    let mut envelope = Vec::new();
-    loop {
-        let line = read_line(&mut lines)?;
-        let reply: &[u8] = match line.get(..4)? {
-            b"MAIL" | b"RCPT" => {
-                envelope.push(line);
-                b"250 ok\r\n"
-            }
-            b"DATA" => {
-                out.write_all(b"354 go on\r\n").ok()?;
-                let content = read_content(&mut lines)?;
-                let number = 1 + messages.fetch_add(1, Ordering::Relaxed);
-                let times = match manner {
-                    Manner::Silent => loop {
-                        thread::park();
-                    },
-                    Manner::Loses(lost) if lost == number => 0,
-                    Manner::Repeats(again) if again == number => 2,
-                    Manner::Honest | Manner::Loses(_) | Manner::Repeats(_) => 1,
-                };
-                for _ in 0..times {
-                    hand_over(sink, &envelope, &content)?;
-                }
-                envelope.clear();
-                b"250 taken\r\n"
-            }
-            b"QUIT" => return out.write_all(b"221 bye\r\n").ok(),
-            _ => b"250 ok\r\n",
-        };
-        out.write_all(reply).ok()?;
-    }
-}
-
-fn read_line(lines: &mut impl BufRead) -> Option<Vec<u8>> {
-    let mut line = Vec::new();
-    if lines.read_until(b'\n', &mut line).ok()? == 0 { None } else { Some(line) }
-}
-
-/// As it travels, with its final dot.
-fn read_content(lines: &mut impl BufRead) -> Option<Vec<u8>> {
-    let mut content = Vec::new();
-    loop {
-        let line = read_line(lines)?;
-        content.extend_from_slice(&line);
-        if line == b".\r\n" {
-            return Some(content);
-        }
-    }
-}
-
-fn hand_over(sink: SocketAddr, envelope: &[Vec<u8>], content: &[u8]) -> Option<()> {
-    let stream = TcpStream::connect(sink).ok()?;
-    let mut replies = BufReader::new(&stream);
-    let mut heard = |code: &[u8]| {
-        loop {
-            let line = read_line(&mut replies)?;
-            if line.get(3) == Some(&b' ') {
-                return line.starts_with(code).then_some(());
-            }
-        }
-    };
-    let mut out = &stream;
-    heard(b"220")?;
-    let commands = [b"EHLO tiny\r\n".to_vec()].into_iter().chain(envelope.iter().cloned());
-    for command in commands {
-        out.write_all(&command).ok()?;
-        heard(b"250")?;
-    }
-    out.write_all(b"DATA\r\n").ok()?;
-    heard(b"354")?;
-    out.write_all(content).ok()?;
-    heard(b"250")
-}
-
-fn report(path: &str) -> serde_json::Value {
+fn report(path: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
@@ -159,9 +63,10 @@ fn left(work: &Scratch) -> Vec<String> {
 fn a_run_measures_any_relay_and_leaves_a_report() {
     let work = Scratch::new("run-honest");
     let path = work.path("report.json");
-    let relay = Relay::start(1, Manner::Honest);
+    let relay = Subject::start(1, Fault::None);
     let pid = std::process::id().to_string();
-    let more = ["--rounds", "2", "--seed", "7", "--report", &path, "--pid", &pid];
+    let more =
+        ["--messages", "60", "--rounds", "2", "--seed", "7", "--report", &path, "--pid", &pid];
     let output = relay.run(&work, &more).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert_eq!(left(&work), Vec::<String>::new());
@@ -201,23 +106,61 @@ fn a_run_measures_any_relay_and_leaves_a_report() {
 }
 
 #[test]
-fn a_message_that_is_lost_or_comes_twice_fails_the_run() {
-    let cases = [(2, Manner::Loses(80), "missing"), (3, Manner::Repeats(80), "duplicates")];
-    for (host, manner, word) in cases {
-        let work = Scratch::new(&format!("run-{word}"));
-        let path = work.path("report.json");
-        let relay = Relay::start(host, manner);
-        let output = relay.run(&work, &["--stall", "2", "--report", &path]).output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-        let report = report(&path);
-        let balance = &report["runs"][0]["balance"];
-        assert_eq!((&balance[word], &balance["holds"]), (&1.into(), &false.into()), "{balance}");
-        assert_eq!(balance["examples"].as_array().unwrap().len(), 1, "{balance}");
-        // To look at what is wrong.
-        let kept = left(&work);
-        assert!(kept.len() == 1 && kept[0].ends_with("-failed-1"), "{kept:?}");
-        assert!(work.0.join(&kept[0]).join("sent").is_file());
-    }
+fn what_a_relay_does_wrong_fails_the_run() {
+    let cases = [
+        (2, Fault::DropEvery(HARMED), "missing"),
+        (3, Fault::DeliverTwice(HARMED), "duplicates"),
+        (4, Fault::FlipByte(HARMED), "corrupt"),
+        (5, Fault::CutShort(HARMED), "corrupt"),
+    ];
+    // They wait more than they work.
+    thread::scope(|all| {
+        for (host, fault, word) in cases {
+            all.spawn(move || must_fail(host, fault, word));
+        }
+    });
+}
+
+fn must_fail(host: u8, fault: Fault, word: &str) {
+    let work = Scratch::new(&format!("run-{host}-{word}"));
+    let path = work.path("report.json");
+    let relay = Subject::start(host, fault);
+    let more = ["--messages", "60", "--stall", "2", "--report", &path];
+    let output = relay.run(&work, &more).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{fault:?}: {}", text(&output));
+    let report = report(&path);
+    let balance = &report["runs"][0]["balance"];
+    assert_eq!((&balance[word], &balance["holds"]), (&1.into(), &false.into()), "{balance}");
+    let examples = balance["examples"].as_array().unwrap();
+    let harmed = relay.relay.harmed();
+    assert!(examples.len() == 1 && harmed.len() == 1, "{balance}, harmed: {harmed:?}");
+    assert!(examples[0].as_str().unwrap().contains(&harmed[0]), "{balance}, harmed: {harmed:?}");
+    // To look at what is wrong.
+    let kept = left(&work);
+    assert!(kept.len() == 1 && kept[0].ends_with("-failed-1"), "{kept:?}");
+    assert!(work.0.join(&kept[0]).join("sent").is_file());
+}
+
+/// The k-th message behind the one that began the stall was due k/200 s later at the latest, and
+/// none is answered before its end: on any machine a hundred wait half a second or more.
+#[test]
+fn a_stall_is_in_the_latency_of_all_who_were_due() {
+    let work = Scratch::new("run-stall");
+    let path = work.path("report.json");
+    let relay = Subject::start(6, Fault::Stall(150, Duration::from_millis(1_100)));
+    let more = ["--messages", "500", "--rate", "200", "--report", &path];
+    let output = relay.run(&work, &more).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let report = report(&path);
+    let run = &report["runs"][0];
+    assert_eq!(run["balance"]["delivered"], 500);
+    let accept = &run["accept"];
+    assert_eq!(accept["from"], "time it was due");
+    assert!(accept["ms"]["max"].as_f64().unwrap() >= 1_000.0, "{}", accept["ms"]);
+    // A bucket is named after its highest value.
+    let buckets = accept["buckets"].as_array().unwrap().iter();
+    let long = buckets.filter(|bucket| bucket[0].as_u64().unwrap() >= 500_000);
+    assert!(long.map(|bucket| bucket[1].as_u64().unwrap()).sum::<u64>() >= 100, "{accept}");
 }
 
 /// Processes whose parent is this one.
@@ -256,9 +199,10 @@ fn signal(process: &Child, signal: &str) {
 
 #[test]
 fn whatever_ends_a_run_ends_what_it_started() {
-    for (host, word) in [(4, "-INT"), (5, "-TERM"), (6, "-KILL")] {
+    for (host, word) in [(7, "-INT"), (8, "-TERM"), (9, "-KILL")] {
         let work = Scratch::new(&format!("run{word}"));
-        let relay = Relay::start(host, Manner::Silent);
+        // Nothing is ever answered.
+        let relay = Subject::start(host, Fault::Stall(1, Duration::from_secs(3_600)));
         let process = relay.run(&work, &[]).spawn().unwrap();
         let children = children(&process);
         signal(&process, word);
@@ -280,11 +224,13 @@ fn whatever_ends_a_run_ends_what_it_started() {
 fn what_cannot_be_run_is_said() {
     let work = Scratch::new("run-refused");
     let place = work.0.to_str().unwrap();
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["smoke", "--relay", "192.0.2.1:25"], "load stays on this host"),
-        (&["smoke", "--relay", "exim"], "baton, postfix or an address"),
+        (&["smoke", "--relay", "exim"], "baton, baton:N, postfix or an address"),
         (&["everything"], "many-domains"),
         (&["smoke", "--shards", "65"], "auto or 1 to 64"),
+        (&["smoke", "--relay", "baton:0"], "auto or 1 to 64"),
+        (&["smoke", "queued-1m", "--relay", "127.0.0.1:25"], "cannot be told to let any wait"),
         (&["smoke", "--work", place, "--baton", "/nowhere/baton"], "--baton says where it is"),
     ];
     for (arguments, word) in cases {

@@ -11,6 +11,7 @@ use super::group::{Scenario, scenarios};
 use super::markup::{Element, classed, element};
 use super::model::{Report, Run};
 use super::rows;
+use super::scaling;
 use super::table::{Align, Row, Table};
 use super::text;
 use super::units;
@@ -109,6 +110,7 @@ fn summary(scenarios: &[Scenario], colours: &Colours) -> Element {
     element("section")
         .child(element("h2").text("All scenarios"))
         .children(ratios(&rows::ratios(scenarios)))
+        .children(grown(scenarios))
         .child(classed("div", "plots").children(plots))
         .children(folded(
             "All figures, medians of the rounds",
@@ -133,6 +135,12 @@ fn ratios(table: &Table) -> Option<Element> {
             .child(classed("div", "wide").attribute("tabindex", 0).child(html_table(table)))
             .child(classed("p", "load").text(under))
     })
+}
+
+/// A sentence for each, under the ratios.
+fn grown(scenarios: &[Scenario]) -> impl Iterator<Item = Element> {
+    let words = scaling::words(scenarios).into_iter();
+    words.map(|(scenario, words)| classed("p", "load").text(&format!("{scenario}: {words}")))
 }
 
 fn section(scenario: &Scenario, colours: &Colours) -> Element {

@@ -5,7 +5,7 @@
 //!   |-----> text     tables for a terminal, markdown for a README      table
 //!   |-----> html     one page that needs nothing else                   markup, chart, plot
 //!   +-----> compare  two reports                 live: the line while it runs
-//! figure, group, units: what is compared, whose it is, how it is written
+//! figure, group, scaling, units: what is compared, whose it is, how it is written
 //! ```
 //! Only `file` and `args` touch the world. Nothing here opens a socket, reads a clock or measures.
 
@@ -23,6 +23,7 @@ mod markup;
 pub mod model;
 mod plot;
 mod rows;
+mod scaling;
 mod table;
 pub mod text;
 mod units;

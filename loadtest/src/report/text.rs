@@ -7,6 +7,7 @@
 use super::group::{Scenario, scenarios};
 use super::model::{Balance, Report};
 use super::rows::{self, verdict};
+use super::scaling;
 use super::units::{self, count, printable};
 
 /// Examples of what is wrong, of each run.
@@ -33,16 +34,17 @@ pub fn markdown(report: &Report) -> String {
 }
 
 fn ratios(out: &mut String, scenarios: &[Scenario]) {
-    let told: Vec<(&str, Vec<String>)> =
-        scenarios.iter().map(|scenario| (scenario.name, scenario.ratios())).collect();
-    if told.iter().all(|(_, ratios)| ratios.is_empty()) {
+    let mut told: Vec<(String, String)> = Vec::new();
+    for scenario in scenarios {
+        told.extend(scenario.ratios().into_iter().map(|ratio| (scenario.name.to_owned(), ratio)));
+    }
+    told.extend(scaling::words(scenarios));
+    if told.is_empty() {
         return;
     }
     out.push_str("\nBeside each other, by the medians of the rounds:\n");
-    for (scenario, ratios) in told {
-        for ratio in ratios {
-            out.push_str(&format!("  {}: {ratio}\n", printable(scenario)));
-        }
+    for (scenario, words) in told {
+        out.push_str(&format!("  {}: {}\n", printable(&scenario), printable(&words)));
     }
 }
 

@@ -1,11 +1,13 @@
 //! The arguments of `baton-load run`.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::scenario::{Amount, Plan, Scenario};
 use crate::args::{positive, rate};
+use crate::error::Error;
 use crate::loopback::Loopback;
 
 #[derive(clap::Args)]
@@ -13,8 +15,8 @@ pub struct Args {
     /// What to run, in this order
     #[arg(required = true, value_enum)]
     pub scenarios: Vec<Scenario>,
-    /// The relay under test: baton, postfix, or the address of any other that runs already and
-    /// hands all mail to --sink-listen. Several take turns in each round
+    /// The relay under test: baton, baton:N (with N shards), postfix, or the address of any other
+    /// that runs already and hands all mail to --sink-listen. Several take turns in each round
     #[arg(long, value_name = "RELAY", default_value = "baton")]
     pub relay: Vec<RelayKind>,
     /// How often everything is run
@@ -23,9 +25,9 @@ pub struct Args {
     /// Decides what is random in the load and in the receivers
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// Shards of baton: auto or a number
-    #[arg(long, value_name = "N", default_value = "auto", value_parser = shards)]
-    pub shards: String,
+    /// Shards of a baton that does not say how many: auto or a number
+    #[arg(long, value_name = "N", default_value = "auto")]
+    pub shards: Shards,
     /// Messages of each run, instead of the scenario's own
     #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "duration")]
     pub messages: Option<usize>,
@@ -64,16 +66,29 @@ pub struct Args {
 /// A relay by its word on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RelayKind {
+    /// With as many shards as `--shards` says.
     Baton,
+    BatonOf(Shards),
     Postfix,
     Other(Loopback),
 }
+
+/// How many shards a baton has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shards {
+    /// It decides by the cores that there are.
+    Auto,
+    Number(u8),
+}
+
+/// baton's own limit.
+const SHARDS_MAX: u8 = 64;
 
 impl RelayKind {
     /// As a report calls it.
     pub fn word(self) -> &'static str {
         match self {
-            RelayKind::Baton => "baton",
+            RelayKind::Baton | RelayKind::BatonOf(_) => "baton",
             RelayKind::Postfix => "postfix",
             RelayKind::Other(_) => "other",
         }
@@ -84,18 +99,65 @@ impl FromStr for RelayKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<RelayKind, String> {
-        match text {
-            "baton" => Ok(RelayKind::Baton),
-            "postfix" => Ok(RelayKind::Postfix),
-            address => match address.parse() {
+        match text.strip_prefix("baton:") {
+            Some(shards) => shards.parse().map(RelayKind::BatonOf),
+            None if text == "baton" => Ok(RelayKind::Baton),
+            None if text == "postfix" => Ok(RelayKind::Postfix),
+            None => match text.parse() {
                 Ok(address) => Ok(RelayKind::Other(address)),
-                Err(error) => Err(format!("baton, postfix or an address of this host: {error}")),
+                Err(error) => {
+                    Err(format!("baton, baton:N, postfix or an address of this host: {error}"))
+                }
             },
         }
     }
 }
 
+impl fmt::Display for RelayKind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RelayKind::Baton | RelayKind::Postfix => out.write_str(self.word()),
+            RelayKind::BatonOf(shards) => write!(out, "{}:{shards}", self.word()),
+            RelayKind::Other(address) => address.address().fmt(out),
+        }
+    }
+}
+
+impl FromStr for Shards {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Shards, String> {
+        let number = text.parse().ok().filter(|number| (1..=SHARDS_MAX).contains(number));
+        match (text, number) {
+            ("auto", _) => Ok(Shards::Auto),
+            (_, Some(number)) => Ok(Shards::Number(number)),
+            (_, None) => Err(format!("shards are auto or 1 to {SHARDS_MAX}")),
+        }
+    }
+}
+
+impl fmt::Display for Shards {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shards::Auto => out.write_str("auto"),
+            Shards::Number(number) => number.fmt(out),
+        }
+    }
+}
+
 impl Args {
+    /// What no single argument shows.
+    pub fn check(&self) -> Result<(), Error> {
+        let other = self.relay.iter().find(|relay| matches!(relay, RelayKind::Other(_)));
+        let waits = |scenario: &&Scenario| scenario.plan().waiting.messages > 0;
+        match (other, self.scenarios.iter().find(waits)) {
+            (Some(relay), Some(scenario)) => {
+                Err(Error::CannotWait { scenario: scenario.name(), relay: relay.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The scenario as these arguments want it.
     pub fn plan(&self, scenario: Scenario) -> Plan {
         let mut plan = scenario.plan();
@@ -113,11 +175,6 @@ impl Args {
         }
         plan
     }
-}
-
-fn shards(text: &str) -> Result<String, String> {
-    let number = text.parse().is_ok_and(|shards| (1..=64_u8).contains(&shards));
-    if text == "auto" || number { Ok(text.to_owned()) } else { Err("auto or 1 to 64".to_owned()) }
 }
 
 /// The command as it was given; of a path only its last part, as the rest is the machine's.
@@ -141,7 +198,12 @@ mod tests {
     fn a_relay_is_a_word_or_an_address_of_this_host() {
         assert_eq!("postfix".parse(), Ok(RelayKind::Postfix));
         assert!(matches!("127.0.0.1:25".parse(), Ok(RelayKind::Other(_))));
-        for bad in ["192.0.2.1:25", "exim", ""] {
+        let two: RelayKind = "baton:2".parse().unwrap();
+        assert_eq!((two, two.word()), (RelayKind::BatonOf(Shards::Number(2)), "baton"));
+        for good in ["baton", "baton:2", "baton:auto", "postfix", "127.0.0.1:25", "[::1]:25"] {
+            assert_eq!(good.parse::<RelayKind>().unwrap().to_string(), good);
+        }
+        for bad in ["192.0.2.1:25", "exim", "", "baton:", "baton:0", "baton:65", "postfix:1"] {
             assert!(bad.parse::<RelayKind>().is_err(), "{bad}");
         }
     }

@@ -109,11 +109,16 @@ impl Child {
         self.told().ticks.last().copied()
     }
 
+    /// The rest of the first line so far that begins with this word.
+    pub fn said(&self, word: &str) -> Option<String> {
+        self.told().lines.iter().find_map(|line| after(line, word))
+    }
+
     /// The address behind `word` on a line of its own.
     pub fn address(&mut self, word: &str, watch: &Watch) -> Result<Loopback, Error> {
         let what = format!("the line `{word} ADDRESS` of {}", self.program);
         let text = watch.until(&what, START_MAX, || {
-            let told = self.told().lines.iter().find_map(|line| after(line, word));
+            let told = self.said(word);
             // Programs that serve say so where they complain: their output may be a log.
             let found = told.or_else(|| {
                 let errors = std::fs::read_to_string(&self.errors).unwrap_or_default();

@@ -10,9 +10,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::course::{Drained, Seen, Usage};
-use super::scenario::Again;
+use super::scenario::{Again, WarmUp};
 use super::series;
 use super::stage::{Purpose, Stage, run_id};
+use super::waiting::Held;
 use crate::balance::{self, Books, Elsewhere};
 use crate::error::Error;
 use crate::ledger;
@@ -20,10 +21,12 @@ use crate::progress::{Received, Since};
 use crate::report::model::{Balance, Cost, Latency, Run};
 
 /// Ends the sink and adds everything up. The relay must still run, it is asked what it holds.
-pub fn collect(stage: &mut Stage<'_>, mut seen: Seen) -> Result<Run, Error> {
+pub fn collect(stage: &mut Stage<'_>, mut seen: Seen, held: Held) -> Result<Run, Error> {
     let waiting = waiting(stage)?;
     let given_up = stage.relay.given_up();
+    let in_queue = held.count(&stage.relay)?;
     stage.sink.stop(stage.turn.watch);
+    let asked = queries(stage);
     stage.turn.watch.check()?;
     let received = stage.sink.told().received.clone().ok_or_else(|| stage.sink.failure())?;
     let sink_ticks = std::mem::take(&mut stage.sink.told().ticks);
@@ -37,10 +40,13 @@ pub fn collect(stage: &mut Stage<'_>, mut seen: Seen) -> Result<Run, Error> {
              reach the sink"
         ));
     }
-    let balance = balance(stage, &books.balance()?, seen.sent.sent);
+    let mut balance = balance(stage, &books.balance()?, seen.sent.sent);
+    held.enter(in_queue, &mut balance);
     let relayed = books.whole_messages();
     let seconds = seen.last.saturating_sub(seen.start).as_secs_f64();
     let mut notes = stage.relay.notes();
+    notes.extend(held.note());
+    notes.extend(asked);
     notes.extend(drain_note(seen.drained));
     notes.extend(seen.sent.first_refusal.iter().map(|text| format!("first refusal: {text}")));
     notes.append(&mut seen.notes);
@@ -64,6 +70,15 @@ pub fn collect(stage: &mut Stage<'_>, mut seen: Seen) -> Result<Run, Error> {
         balance,
         notes,
     })
+}
+
+/// Ends the DNS server, which then says what it was asked.
+fn queries(stage: &mut Stage<'_>) -> Option<String> {
+    let dns = stage.dns.as_mut()?;
+    dns.stop(stage.turn.watch);
+    let said = dns.said("dns:")?;
+    let queries = said.split(' ').find_map(|word| word.strip_prefix("queries="))?;
+    Some(format!("dns: {queries} queries, those of the warm-up included"))
 }
 
 /// What the relay still holds; only asked for when something has not arrived.
@@ -159,7 +174,11 @@ fn load(stage: &Stage<'_>) -> Vec<(String, String)> {
     }
     let warm_up = turn.plan.warm_up_messages();
     if warm_up > 0 {
-        let words = format!("{warm_up} messages, after which the receivers start anew");
+        let whom = match turn.plan.warm_up {
+            WarmUp::Nothing | WarmUp::Strangers => "",
+            WarmUp::Everybody => " to every domain from every sender",
+        };
+        let words = format!("{warm_up} messages{whom}, after which the receivers start anew");
         load.push(("warm-up".to_owned(), words));
     }
     load

@@ -21,7 +21,7 @@ use crate::process;
 use crate::progress::{PERIOD, Sent, Tick};
 
 /// Between two looks at the ticks of the others.
-const LOOK_APART: Duration = Duration::from_millis(20);
+pub(super) const LOOK_APART: Duration = Duration::from_millis(20);
 /// Between two questions to the relay, which should have better things to do.
 const ASK_APART: Duration = Duration::from_millis(250);
 /// A relay that was quiet for so long may be asked whether it has anything more.
@@ -82,6 +82,10 @@ pub fn warm_up(stage: &mut Stage<'_>) -> Result<(), Error> {
         Ok((delivered >= wanted && !source.is_running()).then_some(()))
     })?;
     // The relay has heard the last reply as well: else it would deliver again.
+    if stage.turn.plan.waiting.messages > 0 {
+        // Then its queue is known by a count that may be of a moment ago.
+        watch.pause(QUIET)?;
+    }
     match stage.relay.queue()? {
         Queue::Unknown => watch.pause(QUIET)?,
         Queue::Empty | Queue::Holds => watch.until("an empty queue", WARM_UP_MAX, || {
@@ -228,8 +232,10 @@ fn drain(
             match stage.relay.queue()? {
                 Queue::Empty if enough => return Ok(Drained::Everything),
                 Queue::Empty if quiet >= QUIET => return Ok(Drained::Queue),
-                // Of other relays only the ledgers tell.
-                Queue::Unknown if enough && has_all(stage)? => return Ok(Drained::Everything),
+                // Of other relays only the ledgers tell; they may still deliver something twice.
+                Queue::Unknown if enough && quiet >= QUIET && has_all(stage)? => {
+                    return Ok(Drained::Everything);
+                }
                 Queue::Empty | Queue::Holds | Queue::Unknown => {}
             }
         }
@@ -322,7 +328,7 @@ impl Meters {
 }
 
 impl Stage<'_> {
-    fn must_live(&mut self) -> Result<(), Error> {
+    pub fn must_live(&mut self) -> Result<(), Error> {
         self.relay.must_live()?;
         self.sink.must_live()?;
         self.dns.as_mut().map_or(Ok(()), Child::must_live)

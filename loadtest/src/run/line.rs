@@ -34,7 +34,7 @@ struct Totals {
 
 impl Line {
     pub fn new(turn: Turn<'_>) -> Line {
-        let (scenario, relay) = (turn.scenario.name(), turn.relay.word());
+        let (scenario, relay) = (turn.scenario.name(), turn.relay);
         let what = match turn.tracing {
             Tracing::Off if turn.round == 0 => format!("{scenario}, its rate, {relay}"),
             Tracing::Off => format!("{scenario} {}/{} {relay}", turn.round, turn.args.rounds),

@@ -5,6 +5,7 @@
 //! | `args` | the command line |
 //! | `scenario` | the named loads, as data |
 //! | `stage` | the programs of one run, with their arguments |
+//! | `waiting` | mail that is in the relay's queue all the time |
 //! | `course` | warm-up, load, drain |
 //! | `collect`, `series` | what was seen becomes a `Run` of the report |
 //! | `relay` | baton, Postfix, any other: started, asked, ended |
@@ -27,6 +28,7 @@ mod sampler;
 mod scenario;
 mod series;
 mod stage;
+mod waiting;
 mod watch;
 
 use std::collections::HashMap;
@@ -37,7 +39,7 @@ use std::process::ExitCode;
 use self::args::{Args, RelayKind};
 use self::course::Drained;
 use self::relay::Tracing;
-use self::scenario::{Amount, Course, Plan, Receivers, Scenario};
+use self::scenario::{Amount, Course, Plan, Receivers, Scenario, Waiting};
 use self::stage::{Purpose, Rate, Stage, Turn};
 use self::watch::Watch;
 use crate::error::Error;
@@ -53,6 +55,7 @@ const PROBE_MESSAGES: u64 = 10_000;
 pub fn run(args: Args) -> Result<ExitCode, Error> {
     kernel::raise_open_files(1 << 20);
     kernel::adopt_orphans();
+    args.check()?;
     let watch = Watch::begin()?;
     let work = Work::make(&args.work)?;
     if args.relay.iter().any(|relay| !matches!(relay, RelayKind::Other(_))) {
@@ -129,7 +132,7 @@ impl<'a> Bench<'a> {
                         }
                         syncs[&name].enter(&mut run);
                     }
-                    self.say(&run);
+                    self.say(relay, &run);
                     self.runs.push(run);
                 }
             }
@@ -169,11 +172,12 @@ impl<'a> Bench<'a> {
             _ => Purpose::Measure,
         };
         let mut stage = Stage::set_up(turn, purpose)?;
+        let held = waiting::fill(&mut stage)?;
         if warm_up {
             course::warm_up(&mut stage)?;
         }
         let seen = course::measure(&mut stage)?;
-        let run = collect::collect(&mut stage, seen)?;
+        let run = collect::collect(&mut stage, seen, held)?;
         stage.relay.stop(turn.watch)?;
         let folder = stage.folder.clone();
         drop(stage);
@@ -211,8 +215,12 @@ impl<'a> Bench<'a> {
             let why = "fsyncs were not counted: under strace deferred mail fares differently";
             return Ok(Syncs::Unknown(why.to_owned()));
         }
-        let plan =
-            Plan { course: Course::Flow, amount: Amount::Messages(SYNC_MESSAGES), ..turn.plan };
+        let plan = Plan {
+            course: Course::Flow,
+            waiting: Waiting::NOTHING,
+            amount: Amount::Messages(SYNC_MESSAGES),
+            ..turn.plan
+        };
         let turn = self.turn(turn.scenario, plan, RelayKind::Postfix, turn.round, Rate::Answered);
         match count_syncs(Turn { tracing: Tracing::Syncs, ..turn }) {
             Err(Error::Interrupted) => Err(Error::Interrupted),
@@ -221,11 +229,11 @@ impl<'a> Bench<'a> {
         }
     }
 
-    fn say(&self, run: &Run) {
+    fn say(&self, relay: RelayKind, run: &Run) {
         let verdict = if run.balance.holds { "balances" } else { "DOES NOT BALANCE" };
         eprintln!(
-            "{}, round {}, {}: {:.0} messages/s, {verdict}",
-            run.scenario, run.round, run.relay.name, run.relayed_per_s
+            "{}, round {}, {relay}: {:.0} messages/s, {verdict}",
+            run.scenario, run.round, run.relayed_per_s
         );
     }
 }

@@ -11,9 +11,10 @@ use std::process::Command;
 
 use super::args::{Args, RelayKind};
 use super::child::{Child, Orphan};
-use super::relay::{Names, Relay, Surroundings, Tracing};
+use super::relay::{Names, Relay, Surroundings, Tracing, UNREACHABLE};
 use super::scenario::{
     Amount, Connections, Course, Encryption, Hosts, Mail, Plan, Receivers, Route, Scenario,
+    Senders, WarmUp,
 };
 use super::watch::Watch;
 use crate::error::Error;
@@ -21,11 +22,15 @@ use crate::loopback::Loopback;
 
 /// Domains and senders of what is measured.
 pub const SUFFIX: &str = "x.test";
-/// Those of the warm-up, so that nothing of it can be taken for what is measured.
+/// Those of a warm-up of strangers, so that nothing of it can be taken for what is measured.
 const WARM_UP_SUFFIX: &str = "warm.x.test";
 /// Port 53 is the only one that the C library asks, and this address nobody else's.
 const NAMED_ADDRESS: &str = "127.0.53.53:53";
 const ANY_PORT: &str = "127.0.0.1:0";
+/// An answer that a relay got in the warm-up is still good at the end of the run.
+const WARM_TTL_S: u32 = 3600;
+/// Length of a message that waits.
+const WAITING_BYTES: u32 = 1000;
 /// Before the source gives up on a relay that answers nothing.
 const SOURCE_STALL_S: u32 = 60;
 
@@ -111,6 +116,23 @@ impl<'a> Stage<'a> {
         start("source", &words, &self.folder)
     }
 
+    /// Mail for the queue that is to stay there.
+    pub fn start_filling(&self) -> Result<Child, Error> {
+        let Plan { source, waiting, .. } = self.turn.plan;
+        let mut words = words(&["send", "--progress", "--pipelining"]);
+        let mut say = |name: &str, value: String| words.extend([format!("--{name}"), value]);
+        say("to", self.relay.address().address().to_string());
+        say("run-id", format!("wait{}", self.turn.number));
+        say("messages", waiting.messages.to_string());
+        say("domains", waiting.domains.to_string());
+        say("domain-suffix", UNREACHABLE.to_owned());
+        say("sessions", source.sessions.to_string());
+        say("size", WAITING_BYTES.to_string());
+        say("seed", self.turn.args.seed.to_string());
+        say("stall-s", SOURCE_STALL_S.to_string());
+        start("source", &words, &self.folder)
+    }
+
     /// A file of this run.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -171,6 +193,9 @@ fn start_dns(turn: Turn<'_>, folder: &Path) -> Result<Option<Child>, Error> {
     if hosts == Hosts::Spread {
         words.push("--spread".to_owned());
     }
+    if turn.plan.warm_up == WarmUp::Everybody {
+        words.extend(["--ttl".to_owned(), WARM_TTL_S.to_string()]);
+    }
     start("dns", &words, folder).map(Some)
 }
 
@@ -182,11 +207,18 @@ fn source(turn: Turn<'_>, purpose: Purpose, to: Loopback, folder: &Path) -> Vec<
     say("run-id", run_id(turn, purpose));
     say("sessions", source.sessions.to_string());
     say("domains", source.domains.to_string());
+    if let Senders::Count(senders) = source.senders {
+        say("senders", senders.to_string());
+    }
     say("stall-s", SOURCE_STALL_S.to_string());
     let (ledger, suffix, amount) = match purpose {
         Purpose::WarmUp => {
             let messages = Amount::Messages(turn.plan.warm_up_messages());
-            ("warm-sent", WARM_UP_SUFFIX, messages)
+            let suffix = match turn.plan.warm_up {
+                WarmUp::Everybody => SUFFIX,
+                WarmUp::Nothing | WarmUp::Strangers => WARM_UP_SUFFIX,
+            };
+            ("warm-sent", suffix, messages)
         }
         Purpose::Refuse | Purpose::Measure => ("sent", SUFFIX, amount),
     };

@@ -16,9 +16,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::super::args::Shards;
 use super::super::child::{Child, Orphan};
 use super::super::watch::Watch;
-use super::{CONNECT_MAX_S, Names, Queue, RETRY_FIRST_S, RETRY_MAX_S, Surroundings, setting};
+use super::{
+    CONNECT_MAX_S, NOBODY, Names, Queue, RETRY_FIRST_S, RETRY_MAX_S, Surroundings, UNREACHABLE,
+    WAIT_S, setting,
+};
 use crate::error::Error;
 use crate::loopback::Loopback;
 
@@ -27,6 +31,8 @@ const REPLY_MAX: Duration = Duration::from_secs(60);
 /// Rows that one answer about the queue has at most.
 const ROWS_MAX: usize = 10_000;
 const SYNCS: &str = "baton_wal_syncs_total";
+/// One for each message and domain; our messages have one domain where this is asked for.
+const ENTRIES: &str = "baton_queue_due_entries";
 /// What it writes of each recipient that it has given up.
 const BOUNCED: &str = "recipient-bounced";
 
@@ -37,22 +43,23 @@ pub struct Baton {
     folder: PathBuf,
     version: String,
     settings: Vec<(String, String)>,
+    /// Messages that it has all the time, out of reach.
+    waiting: u64,
 }
 
 impl Baton {
-    pub fn start(around: Surroundings<'_>) -> Result<Baton, Error> {
+    pub fn start(around: Surroundings<'_>, shards: Shards) -> Result<Baton, Error> {
         let program = program(around.args.baton.as_deref())?;
         let failed = |source| Error::Command { program: PROGRAM.to_owned(), source };
         let version = Command::new(&program).arg("--version").output().map_err(failed)?.stdout;
         let path = around.folder.join("baton.toml");
-        fs::write(&path, configuration(around)).map_err(Error::file(&path))?;
+        fs::write(&path, configuration(around, shards)).map_err(Error::file(&path))?;
         let mut command = Command::new(&program);
         command.arg("run").arg("--config").arg(&path);
         let errors = around.folder.join("baton.errors");
         let mut process = Child::start(PROGRAM, &mut command, &errors, Orphan::Killed)?;
         let admin = process.address("admin", around.watch)?;
         let address = process.address("listening", around.watch)?;
-        let shards = &around.args.shards;
         Ok(Baton {
             process,
             address,
@@ -60,6 +67,7 @@ impl Baton {
             folder: around.folder.to_owned(),
             version: String::from_utf8_lossy(&version).trim().to_owned(),
             settings: vec![setting("shards", shards), setting("durability", "fsync")],
+            waiting: around.plan.waiting.messages,
         })
     }
 
@@ -84,8 +92,16 @@ impl Baton {
     }
 
     pub fn queue(&self) -> Result<Queue, Error> {
-        let list = self.list("limit=1")?;
-        Ok(if list.rows.is_empty() { Queue::Empty } else { Queue::Holds })
+        let empty = match self.waiting {
+            0 => self.list("limit=1")?.rows.is_empty(),
+            waiting => self.held()? <= waiting,
+        };
+        Ok(if empty { Queue::Empty } else { Queue::Holds })
+    }
+
+    /// By its own count, which may be a moment old.
+    pub fn held(&self) -> Result<u64, Error> {
+        self.metric(ENTRIES)
     }
 
     pub fn try_all_again(&self) -> Result<(), Error> {
@@ -95,11 +111,13 @@ impl Baton {
     /// Asks for all at once, and domain by domain when they are too many.
     pub fn waiting(&self, domains: &[String]) -> Result<Vec<String>, Error> {
         let all = self.list(&format!("limit={ROWS_MAX}"))?;
-        let mut ids: HashSet<String> = all.rows.into_iter().collect();
+        let mut ids: HashSet<String> = HashSet::new();
         if all.more {
             for domain in domains {
                 ids.extend(self.list(&format!("limit={ROWS_MAX}&domain={domain}"))?.rows);
             }
+        } else {
+            ids.extend(all.rows);
         }
         let mut waiting = Vec::new();
         for id in ids {
@@ -124,9 +142,18 @@ impl Baton {
     }
 
     pub fn syncs(&self) -> Result<u64, Error> {
+        self.metric(SYNCS)
+    }
+
+    pub fn stop(&mut self, watch: &Watch) {
+        self.process.stop(watch);
+    }
+
+    /// Summed over its labels.
+    fn metric(&self, name: &str) -> Result<u64, Error> {
         let metrics = self.ask("GET", "/metrics")?;
         let values = metrics.lines().filter_map(|line| {
-            let rest = line.strip_prefix(SYNCS)?;
+            let rest = line.strip_prefix(name)?;
             // With labels or without.
             if rest.starts_with([' ', '{']) {
                 rest.rsplit(' ').next()?.parse::<u64>().ok()
@@ -135,10 +162,6 @@ impl Baton {
             }
         });
         Ok(values.sum())
-    }
-
-    pub fn stop(&mut self, watch: &Watch) {
-        self.process.stop(watch);
     }
 
     fn list(&self, query: &str) -> Result<List, Error> {
@@ -202,12 +225,12 @@ fn program(given: Option<&Path>) -> Result<PathBuf, Error> {
     }
 }
 
-fn configuration(around: Surroundings<'_>) -> String {
-    let Surroundings { args, plan, folder, sink, names, .. } = around;
+fn configuration(around: Surroundings<'_>, shards: Shards) -> String {
+    let Surroundings { plan, folder, sink, names, .. } = around;
     let place = folder.display();
-    let shards = match args.shards.as_str() {
-        "auto" => "\"auto\"",
-        number => number,
+    let shards = match shards {
+        Shards::Auto => "\"auto\"".to_owned(),
+        Shards::Number(number) => number.to_string(),
     };
     let connections = plan.connections_max;
     let mut text = format!(
@@ -224,6 +247,13 @@ fn configuration(around: Surroundings<'_>) -> String {
          sessions_max = 100000\n\
          sessions_per_peer_max = 100000\n"
     );
+    if plan.waiting.messages > 0 {
+        // Before the route for all, since the first that matches counts.
+        text.push_str(&format!(
+            "[[route]]\ndomain = \"*.{UNREACHABLE}\"\nvia = [\"{NOBODY}\"]\n\
+             retry_first = \"{WAIT_S}s\"\nretry_max = \"{WAIT_S}s\"\nexpire_after = \"48h\"\n"
+        ));
+    }
     let more = match names {
         Names::Nobody => {
             let sink = sink.address();

@@ -74,13 +74,20 @@ pub enum Queue {
 /// nobody wants to wait as long as one does in life.
 const RETRY_FIRST_S: u32 = 5;
 const RETRY_MAX_S: u32 = 60;
+/// Names under this one are out of reach: their next hop is an address where nobody listens.
+pub const UNREACHABLE: &str = "waiting.test";
+/// The port of a service that nobody has offered for decades (tcpmux, RFC 1078).
+const NOBODY: &str = "127.0.0.1:1";
+/// Longer than any run: mail out of reach is tried once and then waits.
+const WAIT_S: u32 = 24 * 3600;
 /// For a connection to be made, then.
 const CONNECT_MAX_S: u32 = 5;
 
 impl Relay {
     pub fn start(kind: RelayKind, around: Surroundings<'_>) -> Result<Relay, Error> {
         Ok(match kind {
-            RelayKind::Baton => Relay::Baton(Baton::start(around)?),
+            RelayKind::Baton => Relay::Baton(Baton::start(around, around.args.shards)?),
+            RelayKind::BatonOf(shards) => Relay::Baton(Baton::start(around, shards)?),
             RelayKind::Postfix => Relay::Postfix(Postfix::start(around)?),
             RelayKind::Other(address) => Relay::Other(Other::new(address, around)?),
         })
@@ -111,11 +118,21 @@ impl Relay {
         }
     }
 
+    /// What it holds beside the mail that the plan has it hold all the time.
     pub fn queue(&self) -> Result<Queue, Error> {
         match self {
             Relay::Baton(baton) => baton.queue(),
             Relay::Postfix(postfix) => Ok(postfix.queue()),
             Relay::Other(_) => Ok(Queue::Unknown),
+        }
+    }
+
+    /// Messages in its queue, of whatever kind; of one that cannot be asked, none are known.
+    pub fn held(&self) -> Result<u64, Error> {
+        match self {
+            Relay::Baton(baton) => baton.held(),
+            Relay::Postfix(postfix) => Ok(postfix.held()),
+            Relay::Other(_) => Ok(0),
         }
     }
 

@@ -9,7 +9,8 @@
 //! Syncs are counted in a pass of its own under strace, which would slow down what is measured.
 
 use std::env;
-use std::fs;
+use std::fs::{self, DirEntry};
+use std::iter;
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -22,10 +23,11 @@ use serde_json::Value;
 
 use super::super::child::{Child, Orphan};
 use super::super::sampler;
-use super::super::scenario::{Encryption, Plan, Receivers};
+use super::super::scenario::{Encryption, Plan, Receivers, Waiting};
 use super::super::watch::Watch;
 use super::{
-    CONNECT_MAX_S, Names, Queue, RETRY_FIRST_S, RETRY_MAX_S, Surroundings, Tracing, setting,
+    CONNECT_MAX_S, NOBODY, Names, Queue, RETRY_FIRST_S, RETRY_MAX_S, Surroundings, Tracing,
+    UNREACHABLE, WAIT_S, setting,
 };
 use crate::error::Error;
 use crate::kernel::{self, Target};
@@ -44,8 +46,9 @@ const KILL_LOOK: Duration = Duration::from_millis(1);
 /// Where Debian puts programs that a `PATH` may lack.
 const ALSO: [&str; 3] = ["/usr/sbin", "/usr/bin", "/sbin"];
 const REMEDY: &str = "apt-get install postfix";
-/// What holds messages that are not delivered.
-const QUEUES: [&str; 4] = ["incoming", "active", "deferred", "maildrop"];
+/// What holds messages that are to be tried now.
+const BUSY: [&str; 3] = ["incoming", "active", "maildrop"];
+const DEFERRED: &str = "deferred";
 
 /// Only what relaying needs, and nothing in a chroot.
 const SERVICES: &str = "\
@@ -81,6 +84,7 @@ pub struct Postfix {
     version: String,
     settings: Vec<(String, String)>,
     names: Names,
+    waiting: Waiting,
 }
 
 impl Postfix {
@@ -136,6 +140,7 @@ impl Postfix {
             version: format!("Postfix {version}"),
             settings,
             names: around.names,
+            waiting: around.plan.waiting,
         })
     }
 
@@ -160,8 +165,20 @@ impl Postfix {
     }
 
     pub fn queue(&self) -> Queue {
-        let holds = QUEUES.iter().any(|name| holds_files(&self.folder.join("queue").join(name)));
+        // Mail out of reach is where all is that was tried; what receivers take at once is not.
+        let tried = if self.waiting.messages > 0 { None } else { Some(DEFERRED) };
+        let holds =
+            BUSY.into_iter().chain(tried).any(|name| files(&self.place(name)).any(|_| true));
         if holds { Queue::Holds } else { Queue::Empty }
+    }
+
+    pub fn held(&self) -> u64 {
+        let queues = BUSY.into_iter().chain([DEFERRED]);
+        queues.map(|name| files(&self.place(name)).count() as u64).sum()
+    }
+
+    fn place(&self, queue: &str) -> PathBuf {
+        self.folder.join("queue").join(queue)
     }
 
     pub fn try_all_again(&self) -> Result<(), Error> {
@@ -317,10 +334,11 @@ fn master(folder: &Path, master: &Path, names: Names, tracing: Tracing) -> Resul
     Ok(command)
 }
 
-/// What it is set to, beside its places and its identity.
+/// What it is set to, beside its places and its identity. Nothing that differs between rounds: they
+/// are rounds of one relay because its settings are the same.
 fn settings(around: Surroundings<'_>) -> Vec<(String, String)> {
-    let Surroundings { plan, sink, names, .. } = around;
-    let (sink, connections) = (sink.address(), plan.connections_max);
+    let plan = around.plan;
+    let connections = plan.connections_max;
     let mut settings = vec![
         setting("default_process_limit", processes(plan)),
         setting("smtp_destination_concurrency_limit", connections),
@@ -334,18 +352,22 @@ fn settings(around: Surroundings<'_>) -> Vec<(String, String)> {
         setting("smtpd_client_event_limit_exceptions", "static:all"),
         setting("smtp_connection_reuse_time_limit", "300s"),
     ];
-    match names {
-        Names::Nobody => {
-            settings.push(setting("relayhost", format!("[{}]:{}", sink.ip(), sink.port())));
-        }
-        Names::Server(_) => settings.push(setting("smtp_tcp_port", sink.port())),
-    }
     if super::hurries(plan) {
         settings.extend([
             setting("queue_run_delay", format!("{RETRY_FIRST_S}s")),
             setting("minimal_backoff_time", format!("{RETRY_FIRST_S}s")),
             setting("maximal_backoff_time", format!("{RETRY_MAX_S}s")),
             setting("smtp_connect_timeout", format!("{CONNECT_MAX_S}s")),
+        ]);
+    }
+    if plan.waiting.messages > 0 {
+        let (host, port) = NOBODY.split_once(':').expect("an address has a port");
+        let map = format!("inline:{{ {{.{UNREACHABLE} = smtp:[{host}]:{port}}} }}");
+        settings.extend([
+            setting("transport_maps", map),
+            setting("queue_run_delay", format!("{WAIT_S}s")),
+            setting("minimal_backoff_time", format!("{WAIT_S}s")),
+            setting("maximal_backoff_time", format!("{WAIT_S}s")),
         ]);
     }
     if plan.receivers != Receivers::Willing {
@@ -367,7 +389,7 @@ fn processes(plan: &Plan) -> u32 {
 }
 
 fn main_cf(folder: &Path, around: Surroundings<'_>, settings: &[(String, String)]) -> String {
-    let place = folder.display();
+    let (place, sink) = (folder.display(), around.sink.address());
     let mut main = format!(
         "compatibility_level = 3.6\n\
          queue_directory = {place}/queue\n\
@@ -389,6 +411,10 @@ fn main_cf(folder: &Path, around: Surroundings<'_>, settings: &[(String, String)
             "smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {place}/config/chain.pem\n"
         ));
     }
+    main.push_str(&match around.names {
+        Names::Nobody => format!("relayhost = [{}]:{}\n", sink.ip(), sink.port()),
+        Names::Server(_) => format!("smtp_tcp_port = {}\n", sink.port()),
+    });
     for (name, value) in settings {
         main.push_str(&format!("{name} = {value}\n"));
     }
@@ -439,13 +465,22 @@ fn name(pid: u32) -> Option<String> {
     Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned())
 }
 
-fn holds_files(folder: &Path) -> bool {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.into_iter().any(|entry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => holds_files(&entry.path()),
-        Ok(_) => true,
-        // Gone meanwhile.
-        Err(_) => false,
+/// All files of a queue, which may be gone meanwhile.
+fn files(queue: &Path) -> impl Iterator<Item = PathBuf> {
+    let mut folders = vec![queue.to_owned()];
+    let mut entries = Vec::new();
+    iter::from_fn(move || {
+        loop {
+            while let Some(entry) = entries.pop() {
+                let entry: DirEntry = entry;
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                    Ok(_) => return Some(entry.path()),
+                    Err(_) => {}
+                }
+            }
+            entries = fs::read_dir(folders.pop()?).into_iter().flatten().flatten().collect();
+        }
     })
 }
 
