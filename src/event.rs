@@ -247,7 +247,8 @@ events! {
     }
     /// The last line of a run that ended well.
     ServerStopped = "server-stopped" Info {
-        queued: u64,
+        /// Entries left on disk; not told when they were not all read yet.
+        queued: Option<u64>,
     }
     /// The configuration was read again, and every shard goes by it.
     ConfigReloaded = "config-reloaded" Info {
@@ -680,7 +681,7 @@ mod tests {
         let events = vec![
             Event::ServerStarted { version: "0.1.0", shards: 2, durability: "fsync" },
             Event::ServerStopping { signal: "SIGTERM" },
-            Event::ServerStopped { queued: 9 },
+            Event::ServerStopped { queued: Some(9) },
             Event::ConfigReloaded { changed: [t(), t()].into(), waiting: [].into() },
             Event::ConfigRejected { problems: 2, first: t() },
             Event::StoreUpgraded { from: 1, entries: 3, damaged: 1 },

@@ -474,7 +474,7 @@ fn a_log_that_hangs_costs_lines_and_says_how_many() {
     });
     until("room for the last event", || {
         // The ring may still be full: then this one is dropped too, and said to be.
-        events.send(Stamp::default(), None, Event::ServerStopped { queued: 0 });
+        events.send(Stamp::default(), None, Event::ServerStopped { queued: Some(0) });
         reader.is_finished()
     });
     control.stop().unwrap();

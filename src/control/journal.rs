@@ -238,7 +238,7 @@ mod tests {
         let mut writer = Writer::new(Arc::clone(&journal), log);
         let (debug, info) = (
             Event::SessionOpened { peer: "[::1]:1".parse().unwrap(), listener: 0 },
-            Event::ServerStopped { queued: 0 },
+            Event::ServerStopped { queued: Some(0) },
         );
         let mut written = |level, event| {
             writer.journal.write_from(level);
@@ -257,7 +257,7 @@ mod tests {
         let mut writer = Writer::new(Arc::clone(&journal), log);
         let sender = EventSender(journal);
         for _ in 0..2 {
-            sender.send(Stamp::default(), None, Event::ServerStopped { queued: 0 });
+            sender.send(Stamp::default(), None, Event::ServerStopped { queued: Some(0) });
             assert!(writer.batch() == Found::All);
         }
         assert!(has(&meters, "baton_log_errors_total 2"));

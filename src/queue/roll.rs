@@ -3,9 +3,10 @@
 //! Grouped by domain, since many senders write to few domains: a domain costs about 100 octets with
 //! one sender, and 22 to 40 for each of several. A domain knows when somebody in it is next due,
 //! not whom: when that time comes its senders are walked through once, a *lap*, and each that is due
-//! gets its turn, in the order of their keys, which for hashes is no order at all. So no sender is
-//! passed over, and none needs a place of its own in an index of times, which would double the
-//! memory. What a lap costs is bounded by a pause that grows with the crowd (`PACE`).
+//! gets its turn, in the order of their keys from a place on that each domain has for itself: or the
+//! sender with the lowest hash would be the first in all of them. So no sender is passed over, and
+//! none needs a place of its own in an index of times, which would double the memory. What a lap
+//! costs is bounded by a pause that grows with the crowd (`PACE`).
 //!
 //! Pure: times come in. Decides who is due; what that leads to is `schedule.rs`.
 
@@ -51,6 +52,10 @@ pub(super) struct Roll {
     /// early.
     wake: BTreeSet<(Stamp, Place)>,
     queues: usize,
+    /// Whose turn it was: of several domains whose time is the same the next one behind has it.
+    served: Option<Place>,
+    /// The latest time that was told.
+    latest: Stamp,
 }
 
 type Place = (Slot, u64);
@@ -79,8 +84,11 @@ struct Crowd {
 #[derive(Clone, Copy, Debug)]
 enum Lap {
     Rest,
-    /// After this sender; the earliest time of those that were not due, or were told since.
-    At(u64, Stamp),
+    /// After this sender, among those behind the pivot; the earliest time of those that were not
+    /// due, or were told since.
+    Behind(u64, Stamp),
+    /// The same, among the pivot and those before it. `None` is before the first of them.
+    Before(Option<u64>, Stamp),
 }
 
 /// A [`Queue`] in 12 octets: the state's tag is in the two highest bits of its time.
@@ -197,16 +205,36 @@ impl Roll {
 
     /// Somebody whose time has come. Domains take turns, and so do the senders in each.
     pub fn due(&mut self, now: Stamp) -> Option<QueueKey> {
+        if now < self.latest {
+            self.begin_anew();
+        }
+        self.latest = now;
         loop {
-            let (when, place) = *self.wake.first()?;
+            let (when, first) = *self.wake.first()?;
             if when > now {
                 return None;
             }
+            let behind = self.served.map_or(Bound::Unbounded, |last| Bound::Excluded((when, last)));
+            let next = self.wake.range((behind, Bound::Unbounded)).next();
+            let place = next.filter(|(at, _)| *at == when).map_or(first, |(_, place)| *place);
             let domain = self.domains.get_mut(&place).expect("a domain with somebody in it");
-            let (found, wake) = domain.senders.due(now);
+            let (found, wake) = domain.senders.due(pivot(place), now);
             domain.wake_at(place, wake, &mut self.wake);
+            self.served = Some(place);
             if let Some(sender) = found {
                 return Some(QueueKey { slot: place.0, domain: place.1, sender });
+            }
+        }
+    }
+
+    /// The clock was set back: laps that began in what is the future now say nothing.
+    fn begin_anew(&mut self) {
+        for (place, domain) in &mut self.domains {
+            if let Senders::Many(crowd) = &mut domain.senders {
+                (crowd.lap, crowd.began) = (Lap::Rest, Stamp::default());
+                let times = crowd.queues.values().filter_map(|packed| Queue::from(*packed).wake());
+                let wake = times.min().unwrap_or(NEVER);
+                domain.wake_at(*place, wake, &mut self.wake);
             }
         }
     }
@@ -257,14 +285,14 @@ impl Senders {
     }
 
     /// Who is due, and when to ask again.
-    fn due(&mut self, now: Stamp) -> (Option<u64>, Stamp) {
+    fn due(&mut self, pivot: u64, now: Stamp) -> (Option<u64>, Stamp) {
         match self {
             Senders::One(sender, packed) => match Queue::from(*packed).wake() {
                 Some(when) if when <= now => (Some(*sender), when),
                 Some(when) => (None, when),
                 None => (None, NEVER),
             },
-            Senders::Many(crowd) => crowd.due(now),
+            Senders::Many(crowd) => crowd.due(pivot, now),
         }
     }
 
@@ -282,7 +310,7 @@ impl Senders {
 impl Crowd {
     /// Somebody waits until then; returns when to ask who is due because of it.
     fn told(&mut self, when: Stamp) -> Stamp {
-        if let Lap::At(_, next) = &mut self.lap {
+        if let Lap::Behind(_, next) | Lap::Before(_, next) = &mut self.lap {
             *next = when.min(*next);
         }
         when.max(self.rested())
@@ -292,29 +320,57 @@ impl Crowd {
         self.began.after(PACE * u32::try_from(self.queues.len()).unwrap_or(u32::MAX))
     }
 
-    fn due(&mut self, now: Stamp) -> (Option<u64>, Stamp) {
-        let (from, mut next) = match self.lap {
-            Lap::Rest => {
-                self.began = now;
-                (Bound::Unbounded, NEVER)
-            }
-            Lap::At(sender, next) => (Bound::Excluded(sender), next),
-        };
-        for (sender, packed) in self.queues.range((from, Bound::Unbounded)) {
-            match Queue::from(*packed).wake() {
-                Some(when) if when <= now => {
-                    self.lap = Lap::At(*sender, next);
-                    // Behind the domains that have waited meanwhile.
-                    return (Some(*sender), now);
+    fn due(&mut self, pivot: u64, now: Stamp) -> (Option<u64>, Stamp) {
+        if let Lap::Rest = self.lap {
+            self.began = now;
+            self.lap = Lap::Behind(pivot, NEVER);
+        }
+        if let Lap::Behind(after, next) = self.lap {
+            let behind = (Bound::Excluded(after), Bound::Unbounded);
+            match first_due(self.queues.range(behind), now, next) {
+                // Behind the domains that have waited meanwhile.
+                (Some(sender), next) => {
+                    self.lap = Lap::Behind(sender, next);
+                    return (Some(sender), now);
                 }
-                Some(when) => next = when.min(next),
-                None => {}
+                (None, next) => self.lap = Lap::Before(None, next),
             }
         }
-        self.lap = Lap::Rest;
-        let again = if next == NEVER { NEVER } else { next.max(self.rested()) };
-        (None, again)
+        let Lap::Before(after, next) = self.lap else { unreachable!("the first half is over") };
+        let before = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Included(pivot));
+        match first_due(self.queues.range(before), now, next) {
+            (Some(sender), next) => {
+                self.lap = Lap::Before(Some(sender), next);
+                (Some(sender), now)
+            }
+            (None, next) => {
+                self.lap = Lap::Rest;
+                (None, if next == NEVER { NEVER } else { next.max(self.rested()) })
+            }
+        }
     }
+}
+
+/// The first of `queues` that is due; `next` or the earliest time of those before it that are not.
+fn first_due<'a>(
+    queues: impl Iterator<Item = (&'a u64, &'a Packed)>,
+    now: Stamp,
+    mut next: Stamp,
+) -> (Option<u64>, Stamp) {
+    for (sender, packed) in queues {
+        match Queue::from(*packed).wake() {
+            Some(when) if when <= now => return (Some(*sender), next),
+            Some(when) => next = when.min(next),
+            None => {}
+        }
+    }
+    (None, next)
+}
+
+/// Where the laps of a domain begin: any place does, if other domains have other ones.
+fn pivot((_, domain): Place) -> u64 {
+    let mixed = (domain ^ domain >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    mixed ^ mixed >> 33
 }
 
 fn place(key: &QueueKey) -> Place {
@@ -448,6 +504,48 @@ mod tests {
             })
             .collect();
         assert_eq!(turns, [1, 2, 3, 1, 2, 3]);
+    }
+
+    #[test]
+    fn no_sender_is_the_first_everywhere() {
+        let mut roll = Roll::default();
+        let spread = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for domain in 1..=40 {
+            (1..=10).for_each(|sender| {
+                set(&mut roll, &key(spread(domain), spread(sender)), waiting(5));
+            });
+        }
+        let first = (0..40).map(|_| {
+            let queue = roll.due(at(20)).unwrap();
+            roll.update(&queue, |queue| *queue = PAGING);
+            queue.sender
+        });
+        let first: BTreeSet<u64> = first.collect();
+        assert!(first.len() > 5, "{first:?}");
+    }
+
+    #[test]
+    fn crowds_of_one_time_take_turns() {
+        let mut roll = Roll::default();
+        for domain in 1..=3 {
+            (1..=40).for_each(|sender| set(&mut roll, &key(domain, sender), waiting(5)));
+        }
+        let mut turns = [0; 4];
+        for _ in 0..60 {
+            let queue = roll.due(at(20)).unwrap();
+            set(&mut roll, &queue, PAGING);
+            turns[queue.domain as usize] += 1;
+        }
+        assert_eq!(turns, [0, 20, 20, 20]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_delays_nothing_that_is_due() {
+        let mut roll = Roll::default();
+        (1..=3).for_each(|sender| set(&mut roll, &key(1, sender), waiting(5_000)));
+        assert_eq!(all_due(&mut roll, 9_000).len(), 3);
+        (1..=2).for_each(|sender| set(&mut roll, &key(1, sender), waiting(100)));
+        assert_eq!(all_due(&mut roll, 100), [(1, 1), (1, 2)]);
     }
 
     #[test]

@@ -27,8 +27,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 pub struct Schedule {
     roll: Roll,
     /// Where the next page of a queue starts: nothing before it waits. Skips what the last page held,
-    /// and the traces that finished entries leave in the store until it compacts. Only of queues
-    /// that had more that was due; the others are short, and read from their beginning.
+    /// and the traces that finished entries leave in the store until it compacts: tens of thousands
+    /// take milliseconds. Kept of so many queues; the others are read from their beginning.
     cursors: HashMap<QueueKey, DueKey>,
     /// What is known of the queues that are being paged, and only while they are.
     paging: HashMap<QueueKey, Paging>,
@@ -69,6 +69,9 @@ pub struct Found {
     /// When its first entry is due.
     pub first: Stamp,
 }
+
+/// Cursors that are kept though nothing more is due: a few megabytes.
+const CURSORS_KEPT: usize = 65_536;
 
 /// What happens to a queue while a page of it is read.
 #[derive(Debug, Default)]
@@ -239,11 +242,10 @@ impl Schedule {
         let paging = self.paging.remove(&key).expect("a page that somebody asked for");
         let there = page.iter().filter(|key| !paging.gone.contains(key));
         self.taken.extend(there.map(|key| (key.id, key.group)));
-        match (rest, page.last()) {
-            // Past what others hold as well, or a page of nothing else would be read for ever.
-            (Rest::More(_), Some(last)) => drop(self.cursors.insert(key, *last)),
-            (Rest::More(_), None) => {}
-            (Rest::Later(_) | Rest::Nothing, _) => drop(self.cursors.remove(&key)),
+        // Past what others hold as well, or a page of nothing else would be read for ever.
+        let must = matches!(rest, Rest::More(_)) || self.cursors.contains_key(&key);
+        if let Some(last) = page.last().filter(|_| must || self.cursors.len() < CURSORS_KEPT) {
+            self.cursors.insert(key, *last);
         }
         self.set_state(
             key,
@@ -260,9 +262,10 @@ impl Schedule {
 
     /// A page could not be read or has no place to go: asks for it again at `until`.
     pub fn postpone(&mut self, key: QueueKey, until: Stamp) {
-        self.paging.remove(&key);
-        self.set_state(key, State::Waiting(until));
-        self.remove_empty(key);
+        if self.paging.remove(&key).is_some() {
+            self.set_state(key, State::Waiting(until));
+            self.remove_empty(key);
+        }
     }
 
     /// The lane of `key` is full: it is not asked again before [`Schedule::unpark`], or `until`, when

@@ -11,6 +11,8 @@ use crate::store::{Scan, Store, StoreError, Totals};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::abort;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,24 +61,33 @@ impl Recovery {
             let (store, shared, begun) = (store.clone(), Arc::clone(&shared), begun.clone());
             let thread = thread::Builder::new().name(format!("baton-scan-{shard}"));
             thread.spawn(move || {
-                let owns = |slot: Slot| usize::from(slot) % shards == shard;
-                let mut scan = store.scan(owns);
-                drop(begun);
-                shared.read(shard, &mut scan);
+                // The panic hook has printed why. What was not read would wait for ever.
+                let read = || {
+                    let owns = |slot: Slot| usize::from(slot) % shards == shard;
+                    let mut scan = store.scan(owns);
+                    drop(begun);
+                    shared.read(shard, &mut scan);
+                };
+                catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| abort());
             })
         };
-        let threads = (0..shards).map(start).collect::<io::Result<_>>()?;
+        let mut recovery = Recovery { ending, threads: Vec::with_capacity(shards) };
+        for shard in 0..shards {
+            recovery.threads.push(start(shard)?);
+        }
         drop(begun);
         // Ends when every thread has its view of the store.
         let _ = begins.recv();
-        Ok(Recovery { ending, threads })
+        Ok(recovery)
     }
+}
 
-    /// Ends it, read to the end or not: nobody may hold the store when the process exits.
-    pub fn stop(self) {
+/// Ends it, read to the end or not: nobody may hold the store when the process exits.
+impl Drop for Recovery {
+    fn drop(&mut self) {
         self.ending.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            // A panic was printed by its hook, and the queue that was not read is there at the next start.
+        for thread in self.threads.drain(..) {
+            // It cannot have panicked.
             drop(thread.join());
         }
     }

@@ -66,7 +66,7 @@ pub enum Notice {
     },
     /// A shard has stopped and left so many entries on disk.
     Ended {
-        queued: u64,
+        queued: Option<u64>,
     },
     /// The store takes nothing more.
     Poisoned,
@@ -395,7 +395,7 @@ impl Relay {
             // A panic in a shard's thread ends the process before this can see it.
             drop(thread.join());
         }
-        self.recovery.stop();
+        drop(self.recovery);
         let committed = self.committer_thread.stop();
         if matches!(ending, Ending::Asked) && committed.is_ok() {
             self.parts.emit(Event::ServerStopped { queued });
@@ -410,15 +410,15 @@ impl Relay {
         }
     }
 
-    /// Gives the entries left on disk.
-    fn await_shards(&self) -> Result<u64, StartError> {
+    /// Gives the entries left on disk, if every shard knows its own.
+    fn await_shards(&self) -> Result<Option<u64>, StartError> {
         let mut left = self.threads.len();
-        let mut sum = 0;
+        let mut sum = Some(0);
         while left > 0 {
             let wait = self.parts.config.shutdown_grace + GRACE_MARGIN;
             match self.notices.recv_timeout(wait) {
                 Ok(Notice::Ended { queued }) => {
-                    sum += queued;
+                    sum = sum.zip(queued).map(|(sum, queued)| sum + queued);
                     left -= 1;
                 }
                 // Nothing begins any more that another configuration could be for.

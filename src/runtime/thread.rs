@@ -20,7 +20,7 @@ use crate::queue::schedule::Schedule;
 use crate::shard::resolve::Names;
 use crate::shard::world::{Share, World};
 use crate::shard::{Place, Shard};
-use futures_lite::future::or;
+use futures_lite::future::{or, yield_now};
 use glommio::net::AcceptedTcpStream;
 use glommio::timer::Timer;
 use glommio::{
@@ -164,9 +164,19 @@ struct Open {
 }
 
 impl Open {
-    /// Until it was told to stop and has stopped; gives the entries left on disk.
-    async fn serve(mut self) -> u64 {
-        while self.hear(self.inbox.next().await) == Heard::GoOn {}
+    /// Until it was told to stop and has stopped; gives the entries left on disk, if all were read.
+    async fn serve(mut self) -> Option<u64> {
+        loop {
+            let message = self.inbox.next().await;
+            let recovered = matches!(message, Message::Recovered { .. });
+            if self.hear(message) == Heard::Stop {
+                break;
+            }
+            if recovered {
+                // There are thousands, and each takes a millisecond: the sessions come between.
+                yield_now().await;
+            }
+        }
         for task in self.accepting.drain(..) {
             task.cancel().await;
         }
@@ -181,7 +191,7 @@ impl Open {
                 self.hear(message);
             }
         }
-        self.shard.snapshot().due_entries
+        self.shard.queued()
     }
 
     fn hear(&mut self, message: Message) -> Heard {

@@ -100,8 +100,8 @@ impl RuntimeWorld {
         world
     }
 
-    /// Without it nobody would ever hear of a commit again, on a shard that looks healthy.
-    /// Brings results to the tasks that wait for them.
+    /// Brings results to the tasks that wait for them. Without it nobody would ever hear of a commit or a
+    /// read again, on a shard that looks healthy.
     fn hand_on<T: Send + 'static>(
         &self,
         share: Share,

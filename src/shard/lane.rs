@@ -18,7 +18,7 @@ use crate::deliver::ready::{Origin, Ready};
 use crate::deliver::share::{self, Limits, Part};
 use crate::limits::PAGE_ENTRIES_MAX;
 use crate::message::Outcome;
-use crate::queue::key::{DueKey, QueueKey};
+use crate::queue::key::DueKey;
 use crate::queue::record::Due;
 use crate::time::Moment;
 use std::cell::{Cell, RefCell};
@@ -28,6 +28,8 @@ use std::sync::Arc;
 
 /// Entries that a shard may have handed to another for one lane at the same time.
 const HANDED_OVER_MAX: u32 = 32;
+/// Parked queues that are looked at in one go, for one that still waits.
+const PARKED_LOOKS_MAX: u32 = 1024;
 
 /// What makes one lane another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -298,10 +300,14 @@ impl<W: World> Shard<W> {
         if taken < self.inner.ready_max / 4 * 3 { Memory::Ample } else { Memory::Scarce }
     }
 
-    /// Queues that waited for room in lanes that have some now, and how much: up to `max`, and one of a lane at
-    /// a time, so that each is read before it is decided whether there is room for another.
-    pub(super) fn next_with_room(&self, max: usize) -> Vec<(QueueKey, usize)> {
-        let now = self.inner.world.moment();
+    /// Queues that waited for room in lanes that have some now, after which key to read them, and how much room
+    /// there is: up to `max`, and one of a lane at a time, so that each is read before it is decided
+    /// whether there is room for another. They are being paged now.
+    pub(super) fn next_with_room(&self, max: usize) -> Vec<(DueKey, usize)> {
+        let (now, memory) = (self.inner.world.moment(), self.memory());
+        let mut schedule = self.inner.schedule.borrow_mut();
+        // What was dropped or has expired meanwhile stands in the lanes still, and is passed over.
+        let mut looks = PARKED_LOOKS_MAX;
         let mut with_room = self.inner.roster.with_room.borrow_mut();
         let mut freed = Vec::new();
         for _ in 0..with_room.len() {
@@ -309,13 +315,24 @@ impl<W: World> Shard<W> {
                 break;
             }
             let Some(seat) = with_room.pop_front() else { break };
-            let next = seat.lane.borrow_mut().unpark(now, self.memory());
-            match next {
-                Some(next) => {
-                    freed.push(next);
-                    with_room.push_back(seat);
+            let mut lane = seat.lane.borrow_mut();
+            let has_more = loop {
+                if looks == 0 {
+                    // Goes on at the next look, which comes at once.
+                    self.inner.pager.raise();
+                    break true;
                 }
-                None => seat.has_room.set(false),
+                looks -= 1;
+                let Some((queue, room)) = lane.unpark(now, memory) else { break false };
+                if let Some(after) = schedule.unpark(queue) {
+                    freed.push((after, room));
+                    break true;
+                }
+            };
+            drop(lane);
+            seat.has_room.set(has_more);
+            if has_more {
+                with_room.push_back(seat);
             }
         }
         freed

@@ -196,6 +196,12 @@ impl<W: World> Shard<W> {
         }
     }
 
+    /// Entries on disk, once recovery has read them all.
+    pub fn queued(&self) -> Option<u64> {
+        let schedule = self.inner.schedule.borrow();
+        schedule.knows_all().then(|| schedule.entries())
+    }
+
     /// Goes by `config` in what begins from now on: connections, logins, messages, attempts. An
     /// inbound session keeps the limits that it began with. `config` is one that
     /// [`Config::reloaded`] made.

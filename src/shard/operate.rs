@@ -156,6 +156,10 @@ async fn work_off<W: World>(shard: Shard<W>) {
     while !shard.inner.schedule.borrow().knows_all() && !shard.inner.stopping.get() {
         shard.inner.recovered.wait().await;
     }
+    if shard.inner.stopping.get() {
+        // Nothing has begun, and whoever asked is told so.
+        return shard.inner.operations.waiting.borrow_mut().clear();
+    }
     loop {
         let next = shard.inner.operations.waiting.borrow_mut().pop_front();
         let Some((operation, tell)) = next else { return };

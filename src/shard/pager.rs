@@ -31,10 +31,18 @@ const REST: Duration = Duration::from_secs(1);
 /// The least time between two looks at a parked queue for what has expired in it.
 const EXPIRY_LOOK: Duration = Duration::from_secs(60);
 
+/// Whose pages are looked for first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Parked,
+    Due,
+}
+
 /// Queues whose pages are read at once.
 const PAGES_AT_ONCE: usize = 16;
 
 pub(super) async fn page_for_ever<W: World>(shard: Shard<W>) {
+    let mut first = Turn::Parked;
     loop {
         shard.nap().await;
         if shard.inner.stopping.get() {
@@ -42,7 +50,11 @@ pub(super) async fn page_for_ever<W: World>(shard: Shard<W>) {
         }
         shard.sweep_lanes();
         loop {
-            let asked = shard.next_pages();
+            let asked = shard.next_pages(first);
+            first = match first {
+                Turn::Parked => Turn::Due,
+                Turn::Due => Turn::Parked,
+            };
             if asked.is_empty() {
                 break;
             }
@@ -75,27 +87,33 @@ impl<W: World> Shard<W> {
         self.inner.schedule.borrow().taken() >= self.inner.ready_max
     }
 
-    /// What waited for room and what has come due have a half each: a lane that always has room for
-    /// one more of its million parked queues must not keep everybody else on disk. All pages together
-    /// hold no more than there is room for in memory.
-    fn next_pages(&self) -> Vec<Asked> {
+    /// What waited for room and what has come due have half of the room each, and who is first has the odd place: a
+    /// lane that always has room for one more of its million parked queues must not keep everybody else on
+    /// disk. All pages together hold no more than there is room for in memory, but for one entry of
+    /// each queue that is in no lane's line any more.
+    fn next_pages(&self, first: Turn) -> Vec<Asked> {
         let now = self.inner.world.stamp();
         let taken = self.inner.schedule.borrow().taken();
-        let mut room = self.inner.ready_max.saturating_sub(taken);
+        let all = self.inner.ready_max.saturating_sub(taken);
+        let mut room = match first {
+            Turn::Parked => all.div_ceil(2),
+            Turn::Due => all / 2,
+        };
         let mut asked = Vec::new();
-        if room == 0 || self.inner.stopping.get() {
+        if all == 0 || self.inner.stopping.get() {
             return asked;
         }
-        let parked = self.next_with_room(PAGES_AT_ONCE / 2);
-        let mut schedule = self.inner.schedule.borrow_mut();
-        for (queue, limit) in parked {
+        let parked = if room > 0 { self.next_with_room(PAGES_AT_ONCE / 2) } else { Vec::new() };
+        let mut used = 0;
+        for (after, limit) in parked {
             // It is in no lane's line any more, so it is read even if another has taken the room.
-            if let Some(after) = schedule.unpark(queue) {
-                let limit = limit.min(PAGE_ENTRIES_MAX).min(room).max(1);
-                room = room.saturating_sub(limit);
-                asked.push(Asked { after, until: now, limit });
-            }
+            let limit = limit.min(PAGE_ENTRIES_MAX).min(room).max(1);
+            room = room.saturating_sub(limit);
+            used += limit;
+            asked.push(Asked { after, until: now, limit });
         }
+        let mut room = all.saturating_sub(used);
+        let mut schedule = self.inner.schedule.borrow_mut();
         while asked.len() < PAGES_AT_ONCE
             && room > 0
             && let Some((_, after)) = schedule.due(now)

@@ -41,7 +41,8 @@ impl<T> Completions<T> {
     }
 
     fn wake(&self) {
-        self.announced.store(false, Ordering::Release);
+        // Acquires what others have pushed since: they left the waking to us.
+        self.announced.swap(false, Ordering::AcqRel);
         self.waker.wake();
     }
 }

@@ -23,7 +23,7 @@ pub type ListedDue = (DueKey, Result<Due, BadRecord>);
 pub type ListedEnvelope = (MessageId, Result<Envelope, BadRecord>);
 
 impl Store {
-    /// See [`crate::shard::world::World::page`].
+    /// A page of the queue, in the order of the keys.
     ///
     /// # Panics
     /// When `after` is of another queue.

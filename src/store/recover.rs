@@ -23,6 +23,9 @@ const READAHEAD_BYTES: usize = 1024 * 1024;
 /// Queues of a stretch: what a shard takes in at once, in about a millisecond.
 const STRETCH_QUEUES_MAX: usize = 1024;
 
+/// Keys that a stretch reads at most, so that a few queues of millions are no stretch of minutes.
+const STRETCH_KEYS_MAX: usize = 65_536;
+
 /// What a scan found so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -41,6 +44,7 @@ pub struct Scan<'a, O> {
     totals: Totals,
     /// Read in part.
     open: Option<Found>,
+    known: Known,
 }
 
 impl<O: Fn(Slot) -> bool> Scan<'_, O> {
@@ -51,7 +55,12 @@ impl<O: Fn(Slot) -> bool> Scan<'_, O> {
     /// The next stretch. The last one says that all is known.
     pub fn stretch(&mut self) -> Result<Stretch, StoreError> {
         let mut queues = Vec::with_capacity(STRETCH_QUEUES_MAX);
-        while let Some(key) = self.next_key() {
+        for _ in 0..STRETCH_KEYS_MAX {
+            let Some(key) = self.next_key() else {
+                self.due.status().map_err(|error| StoreError::engine(Doing::Scan, error))?;
+                queues.extend(self.open.take());
+                return Ok(Stretch { queues, known: Known::All });
+            };
             match &mut self.open {
                 Some(found) if found.queue == key.queue => found.entries += 1,
                 open => {
@@ -61,15 +70,15 @@ impl<O: Fn(Slot) -> bool> Scan<'_, O> {
                     let done = open.replace(Found { queue: key.queue, entries: 1, first: key.due });
                     queues.extend(done);
                     if queues.len() == STRETCH_QUEUES_MAX {
-                        let known = Known::UpTo(queues[STRETCH_QUEUES_MAX - 1].queue);
-                        return Ok(Stretch { queues, known });
+                        break;
                     }
                 }
             }
         }
-        self.due.status().map_err(|error| StoreError::engine(Doing::Scan, error))?;
-        queues.extend(self.open.take());
-        Ok(Stretch { queues, known: Known::All })
+        if let Some(last) = queues.last() {
+            self.known = Known::UpTo(last.queue);
+        }
+        Ok(Stretch { queues, known: self.known })
     }
 
     /// The next key that is ours and one.
@@ -102,7 +111,7 @@ impl Store {
         options.set_readahead_size(READAHEAD_BYTES);
         let mut due = self.db().raw_iterator_cf_opt(self.family(Family::Due), options);
         due.seek_to_first();
-        Scan { due, owns, totals: Totals::default(), open: None }
+        Scan { due, owns, totals: Totals::default(), open: None, known: Known::Nothing }
     }
 
     /// Begins to count the messages in the queue, beside everything else: the number is for people
