@@ -214,3 +214,62 @@ fn a_closed_loop_hides_a_stall_from_all_but_its_sessions() {
     assert!(trial.stalled * 100 < 600);
     assert!(at_least(sent, 1_000) >= 1 && latency(sent, "max") >= 1_000.0, "{sent}");
 }
+
+/// The first message is due at once, and the hundredth 10 ms before the end of the schedule. What the
+/// stall held up was due all the same, and is sent after it.
+#[test]
+fn an_open_loop_sends_what_was_due_before_its_time_was_over() {
+    let load = ["--rate", "100", "--duration-s", "1", "--sessions", "2"];
+    let trial = Trial::after_control("arrears", Fault::Stall(80, WAIT), &load);
+    let sent = &trial.sent;
+    assert_eq!((&sent["sent"], &sent["accepted"]), (&Value::from(100), &Value::from(100)));
+    assert_eq!((&sent["never_sent"], &sent["finish"]), (&Value::from(0), &Value::from("whole")));
+    assert_eq!(trial.count("delivered"), 100);
+    // The last 21 were answered at 1.89 s at the earliest, and due by 0.99 s.
+    assert!(at_least(sent, 900) >= 20, "{sent}");
+}
+
+#[test]
+fn what_was_due_and_never_sent_is_counted_and_a_failure() {
+    let sink = Server::start("sink", &[]);
+    let fault = Fault::Stall(80, Duration::from_secs(60));
+    let relay = FaultyRelay::start(sink.address.parse().unwrap(), fault);
+    let address = relay.address.to_string();
+    let common = ["send", "--to", &address, "--progress", "--stall-s", "3", "--sessions", "2"];
+    let (output, code) = run(&[&common[..], &["--rate", "100", "--duration-s", "1"]].concat());
+    let sent = last(&output, "sent");
+    let count = |name: &str| sent[name].as_u64().unwrap();
+    assert_eq!((code, &sent["finish"]), (1, &Value::from("stalled")), "{sent}");
+    assert_eq!((count("accepted"), count("unknown")), (79, 2), "{sent}");
+    assert_eq!(count("sent") + count("never_sent"), 100, "{sent}");
+    // Who was kept waiting and never answered is not left out.
+    assert_eq!(at_least(&sent, 0), 81, "{sent}");
+    assert!(at_least(&sent, 900) >= 2, "{sent}");
+}
+
+#[test]
+fn refusals_are_no_accept_latencies() {
+    for pressure in [&["--pipelining"][..], &["--rate", "2000"]] {
+        let load = [&["--messages", "300", "--sessions", "4"], pressure].concat();
+        let trial = Trial::after_control("refusals", Fault::RefuseEvery(3), &load);
+        let sent = &trial.sent;
+        let refusals = sent["refusal_latency_buckets"].as_array().unwrap();
+        let refused: u64 = refusals.iter().map(|bucket| bucket[1].as_u64().unwrap()).sum();
+        assert_eq!((at_least(sent, 0), refused), (200, 100), "{sent}");
+        assert_eq!((trial.code, trial.count("refused")), (0, 100), "{}", trial.balance);
+    }
+}
+
+/// Without a bound this test would not end.
+#[test]
+fn a_server_that_is_silent_after_a_message_holds_up_nobody_for_long() {
+    let sink = Server::start("sink", &[]);
+    for (unheard, answer) in [("QUIT", "accepted"), ("RSET", "deferred")] {
+        let relay = FaultyRelay::start(sink.address.parse().unwrap(), Fault::Deaf(unheard));
+        let address = relay.address.to_string();
+        let common = ["send", "--to", &address, "--progress", "--stall-s", "2"];
+        let (output, code) = run(&[&common[..], &["--messages", "4", "--sessions", "4"]].concat());
+        let sent = last(&output, "sent");
+        assert_eq!((code, &sent[answer]), (0, &Value::from(4)), "{unheard}: {sent}");
+    }
+}

@@ -46,6 +46,10 @@ pub enum Fault {
     Late(u64, Duration),
     /// The relay does nothing at all for so long, once, from when this message has come in.
     Stall(u64, Duration),
+    /// Each message whose number is a multiple of this is refused when it has come.
+    RefuseEvery(u64),
+    /// Commands of this verb are not answered. If it is RSET, each message is refused at DATA.
+    Deaf(&'static str),
 }
 
 pub struct FaultyRelay {
@@ -164,6 +168,14 @@ impl Relay {
         let mut mail = Mail::default();
         while let Some(line) = client.line()? {
             let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
+            match (verb.as_str(), self.fault) {
+                (verb, Fault::Deaf(unheard)) if verb == unheard => continue,
+                ("DATA", Fault::Deaf("RSET")) => {
+                    client.say("451 4.3.0 not now");
+                    continue;
+                }
+                _ => {}
+            }
             match verb.as_str() {
                 "EHLO" => client.say("250-faulty.test\r\n250-PIPELINING\r\n250 CHUNKING"),
                 "MAIL" => {
@@ -177,14 +189,12 @@ impl Relay {
                 "DATA" => {
                     client.say("354 go ahead");
                     mail.content = client.dotted()?;
-                    self.take_in(std::mem::take(&mut mail));
-                    client.say("250 2.0.0 taken");
+                    client.say(self.take_in(std::mem::take(&mut mail)));
                 }
                 "BDAT" => {
                     let octets = line.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok());
                     mail.content = client.octets(octets.ok_or(io::ErrorKind::InvalidData)?)?;
-                    self.take_in(std::mem::take(&mut mail));
-                    client.say("250 2.0.0 taken");
+                    client.say(self.take_in(std::mem::take(&mut mail)));
                 }
                 "QUIT" => {
                     client.say("221 2.0.0 bye");
@@ -196,11 +206,26 @@ impl Relay {
         Ok(())
     }
 
-    /// Takes a message into the queue, in the way of the fault.
-    fn take_in(self: &Arc<Self>, mut mail: Mail) {
+    /// Takes a message into the queue, in the way of the fault; returns the reply.
+    fn take_in(self: &Arc<Self>, mail: Mail) -> &'static str {
         self.at_the_door.fetch_add(1, Ordering::SeqCst);
         let mut intake = self.intake.lock().unwrap();
         intake.count += 1;
+        let reply = match self.fault {
+            Fault::RefuseEvery(each) if intake.count.is_multiple_of(each) => {
+                intake.harmed.push(mail.serial());
+                "554 5.7.1 not this one"
+            }
+            _ => {
+                self.harm(&mut intake, mail);
+                "250 2.0.0 taken"
+            }
+        };
+        self.at_the_door.fetch_sub(1, Ordering::SeqCst);
+        reply
+    }
+
+    fn harm(self: &Arc<Self>, intake: &mut Intake, mut mail: Mail) {
         let number = intake.count;
         let serial = mail.serial();
         match self.fault {
@@ -258,7 +283,6 @@ impl Relay {
             }
             _ => self.queue([mail]),
         }
-        self.at_the_door.fetch_sub(1, Ordering::SeqCst);
     }
 
     fn queue<const N: usize>(&self, mails: [Mail; N]) {

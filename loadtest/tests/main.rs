@@ -200,6 +200,8 @@ fn sessions_come_from_as_many_addresses_as_asked() {
     let common = ["send", "--to", &address, "--messages", "60", "--sessions", "6"];
     let (output, code) = run(&[&common[..], &["--from-addresses", "3"]].concat());
     assert_eq!(code, 1, "the server leaves after six connections: {output}");
+    assert!(output.contains("\"sessions_given_up\":6,"), "{output}");
+    assert!(output.contains("; sessions gave up: 6"), "{output}");
     let (one, two, three) = ("127.0.1.1", "127.0.1.2", "127.0.1.3");
     assert_eq!(server.join().unwrap(), [one, one, two, two, three, three]);
 }

@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::notice::{self, Action, Notice};
 use super::personality::Behaviour;
@@ -56,6 +57,8 @@ struct Totals {
     bytes: u64,
     sessions: u64,
     secured: u64,
+    /// When the last message of ours was there; zero before.
+    last: Duration,
 }
 
 impl Books {
@@ -90,8 +93,9 @@ impl Books {
             recipients += 1;
         }
         ledger.commit().unwrap_or_else(|error| give_up(&error));
+        let now = kernel::monotonic();
         if let Some(start) = seen.start {
-            let latency = kernel::monotonic().saturating_sub(start);
+            let latency = now.saturating_sub(start);
             let mut latencies = self.latencies.borrow_mut();
             (0..recipients).for_each(|_| latencies.record(latency));
         }
@@ -101,6 +105,9 @@ impl Books {
             totals.corrupt += u64::from(shape == Shape::Corrupt);
             totals.foreign += u64::from(shape == Shape::Foreign);
             totals.bytes += content.len() as u64;
+            if shape != Shape::Foreign {
+                totals.last = now;
+            }
         });
         if shape == Shape::Foreign
             && let Some(notice) = notice::read(content)
@@ -159,6 +166,7 @@ impl Books {
             sites,
             latency_ms: latencies.percentiles(),
             latency_buckets: latencies.buckets(),
+            last_us: (!totals.last.is_zero()).then_some(totals.last.as_micros() as u64),
         }
     }
 
