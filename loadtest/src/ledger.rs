@@ -7,11 +7,12 @@
 //! sessions   client's address <TAB> its name <TAB> messages <TAB> sessions at its start, it included
 //! ```
 //! The lines of one message are appended with one `write(2)` before the next word is said on the
-//! wire, so whatever is killed afterwards, the kernel has them: no buffer, no sync to disk. Lines
-//! for which the peer's word is not known exist as well (`unknown`), so that none is missing.
+//! wire, so whatever is killed afterwards, the kernel has them: no buffer, no sync to disk. A sent
+//! line is written when its end is known, `unknown` where the connection ended first: only a sender
+//! that is killed with SIGKILL leaves messages without a line, those that were under way.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -137,9 +138,14 @@ fn push_field(lines: &mut Vec<u8>, field: &[u8]) {
 
 /// Calls `each` with the fields of every line; `each` answers whether they are what it expects.
 pub fn read(path: &Path, mut each: impl FnMut(&[&str]) -> Option<()>) -> Result<(), Error> {
-    let bytes = std::fs::read(path).map_err(Error::file(path))?;
-    for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        let text = String::from_utf8_lossy(line);
+    let mut file = BufReader::new(File::open(path).map_err(Error::file(path))?);
+    let mut line = Vec::new();
+    for index in 0.. {
+        line.clear();
+        if file.read_until(b'\n', &mut line).map_err(Error::file(path))? == 0 {
+            break;
+        }
+        let text = String::from_utf8_lossy(&line);
         let fields: Vec<&str> = text.trim_end_matches('\n').split('\t').collect();
         // A line without its end was cut short, whatever its fields look like.
         if !text.ends_with('\n') || each(&fields).is_none() {

@@ -33,7 +33,9 @@ impl Trial {
     fn new(name: &str, fault: Fault, load: &[&str]) -> Trial {
         let scratch = Scratch::new(&format!("faulty-{name}"));
         let (sent, delivered) = (scratch.path("sent"), scratch.path("delivered"));
-        let sink = Server::start("sink", &["--ledger", &delivered, "--progress"]);
+        let bounced = scratch.path("bounced");
+        let files = ["--ledger", &delivered, "--bounces", &bounced];
+        let sink = Server::start("sink", &[&files[..], &["--progress"]].concat());
         let relay = FaultyRelay::start(sink.address.parse().unwrap(), fault);
         let address = relay.address.to_string();
         let common = ["send", "--to", &address, "--ledger", &sent, "--run-id", "t", "--progress"];
@@ -41,10 +43,9 @@ impl Trial {
         assert_eq!(code, 0, "whatever the relay does, it answers: {output}");
         relay.drain();
         let received = last(&sink.end(), "received");
-        let books = ["balance", "--sent", &sent, "--delivered", &delivered];
-        let (balance, code) = run(&books);
-        let (again, code_without_duplicates) =
-            run(&[&books[..], &["--duplicates-max", "0"]].concat());
+        let books = ["balance", "--sent", &sent, "--delivered", &delivered, "--bounced", &bounced];
+        let (balance, code) = run(&[&books[..], &["--duplicates-max", "9"]].concat());
+        let (again, code_without_duplicates) = run(&books);
         assert_eq!(balance, again);
         let (harmed, stalled) = (relay.harmed(), relay.stalled());
         let sent = last(&output, "sent");
@@ -57,7 +58,7 @@ impl Trial {
         assert_eq!(healthy.code_without_duplicates, 0, "{}", healthy.balance);
         assert_eq!(healthy.code, 0);
         assert!(healthy.harmed.is_empty());
-        for word in ["duplicates", "missing", "corrupt", "unexpected", "foreign"] {
+        for word in ["duplicates", "missing", "corrupt", "contradicted", "unexpected", "foreign"] {
             assert_eq!(healthy.count(word), 0, "{}", healthy.balance);
         }
         assert_eq!(healthy.count("delivered"), healthy.count("sent250"));
@@ -125,6 +126,15 @@ fn a_message_that_comes_twice_is_found_and_allowed_or_not() {
     assert_eq!((trial.code, trial.code_without_duplicates), (0, 1));
     assert_eq!((trial.count("duplicates"), trial.count("missing")), (1, 0));
     assert!(trial.names("duplicate"), "{}, harmed: {:?}", trial.balance, trial.harmed);
+}
+
+#[test]
+fn a_notice_of_what_was_delivered_is_found() {
+    let trial = Trial::after_control("bounced-too", Fault::BounceToo(77), USUAL);
+    let counts = ["delivered", "bounced", "contradicted"].map(|word| trial.count(word));
+    assert_eq!((trial.code, counts), (1, [400, 0, 1]), "{}", trial.balance);
+    assert_eq!(trial.received["notices"], 1);
+    assert!(trial.names("contradicted"), "{}, harmed: {:?}", trial.balance, trial.harmed);
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub enum Fault {
     Late(u64, Duration),
     /// The relay does nothing at all for so long, once, from when this message has come in.
     Stall(u64, Duration),
+    /// The message is delivered, and its sender told that it was not.
+    BounceToo(u64),
     /// Each message whose number is a multiple of this is refused when it has come.
     RefuseEvery(u64),
     /// Commands of this verb are not answered. If it is RSET, each message is refused at DATA.
@@ -234,6 +236,11 @@ impl Relay {
                 intake.harmed.push(serial);
                 self.queue([mail.clone(), mail]);
             }
+            Fault::BounceToo(at) if at == number => {
+                intake.harmed.push(serial);
+                let notice = mail.notice(&mail.sender);
+                self.queue([mail, notice]);
+            }
             Fault::FlipByte(at) if at == number => {
                 intake.harmed.push(serial);
                 self.queue([mail.with_flipped_byte()]);
@@ -358,6 +365,26 @@ impl Mail {
     fn serial(&self) -> String {
         let head = String::from_utf8_lossy(&self.content[..self.content.len().min(200)]);
         head.split_ascii_whitespace().nth(1).unwrap_or("-").to_owned()
+    }
+
+    /// That none of its recipients got it, for somebody (RFC 3464).
+    fn notice(&self, to: &str) -> Mail {
+        let status = self.recipients.iter().map(|recipient| {
+            format!(
+                "\r\nFinal-Recipient: rfc822; {recipient}\r\nAction: failed\r\nStatus: 5.1.1\r\n"
+            )
+        });
+        let status: String = status.collect();
+        let head = String::from_utf8_lossy(&self.content[..self.body()]).into_owned();
+        let content = format!(
+            "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n\
+             --b\r\n\r\nIt did not arrive.\r\n\
+             --b\r\nContent-Type: message/delivery-status\r\n\r\n\
+             Reporting-MTA: dns; faulty.test\r\n{status}\r\n\
+             --b\r\nContent-Type: text/rfc822-headers\r\n\r\n{head}\r\n--b--\r\n"
+        );
+        let recipients = vec![to.to_owned()];
+        Mail { sender: String::new(), recipients, content: content.into_bytes() }
     }
 
     fn with_flipped_byte(mut self) -> Mail {
