@@ -123,6 +123,7 @@ pub struct Balance {
     pub bounced: u64,
     pub missing: u64,
     pub duplicates: u64,
+    /// Deliveries whose body, header or sender is not what was sent.
     pub corrupt: u64,
     /// Delivered, and bounced as well: the sender was told what is not so.
     pub contradicted: u64,
@@ -172,7 +173,7 @@ impl Books {
             };
             match *shape {
                 "ok" => self.pair(serial, recipient).delivered += 1,
-                "corrupt" => {
+                "corrupt" | "header" | "sender" => {
                     let pair = self.pair(serial, recipient);
                     pair.delivered += 1;
                     pair.corrupt += 1;

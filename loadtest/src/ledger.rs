@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! sent       serial <TAB> recipient <TAB> 250 | other final code | unknown
-//! delivered  serial | - <TAB> recipient <TAB> crc of the body <TAB> ok | corrupt | foreign
+//! delivered  serial | - <TAB> recipient <TAB> crc of the body
+//!            <TAB> ok | corrupt | header | sender | foreign
 //! others     serial [<TAB> recipient] | - <TAB> recipient   (what a relay holds, or has bounced)
 //! sessions   client's address <TAB> its name <TAB> messages <TAB> sessions at its start, it included
 //! ```
@@ -34,7 +35,12 @@ pub enum Fate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     Whole,
+    /// The body is another.
     Corrupt,
+    /// The header is another.
+    AlteredHeader,
+    /// The envelope's sender is another.
+    OtherSender,
     Foreign,
 }
 
@@ -43,6 +49,8 @@ impl Shape {
         match self {
             Shape::Whole => "ok",
             Shape::Corrupt => "corrupt",
+            Shape::AlteredHeader => "header",
+            Shape::OtherSender => "sender",
             Shape::Foreign => "foreign",
         }
     }

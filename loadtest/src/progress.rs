@@ -100,12 +100,17 @@ pub enum Since {
 pub struct Received {
     pub messages: u64,
     pub recipients: u64,
+    /// Messages of `send` whose body, header or sender is not what it sent.
     pub corrupt: u64,
     /// Messages that `send` did not make, such as notices.
     pub foreign: u64,
     /// Those of them that are delivery status notifications (RFC 3464).
     #[serde(default)]
     pub notices: u64,
+    /// Notices that came to another than the sender of their message. They are not among `notices`,
+    /// and what they say is not entered.
+    #[serde(default)]
+    pub astray: u64,
     /// Recipients that notices call failed.
     #[serde(default)]
     pub bounced: u64,

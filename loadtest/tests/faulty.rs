@@ -153,6 +153,36 @@ fn a_damaged_body_is_found() {
 }
 
 #[test]
+fn a_damaged_header_is_found() {
+    let faults = [("header", Fault::FlipHeader(77)), ("no-header", Fault::DropHeader(77))];
+    for (name, fault) in faults {
+        let trial = Trial::after_control(name, fault, USUAL);
+        let counts = ["corrupt", "missing", "delivered"].map(|word| trial.count(word));
+        assert_eq!((trial.code, counts), (1, [1, 0, 400]), "{name}");
+        assert!(trial.names("corrupt"), "{}, harmed: {:?}", trial.balance, trial.harmed);
+    }
+}
+
+#[test]
+fn two_messages_under_each_others_sender_are_found() {
+    // As many as messages, so that any two have different ones.
+    let load = [USUAL, &["--senders", "400"]].concat();
+    let trial = Trial::after_control("senders", Fault::SwapSenders(77), &load);
+    assert_eq!((trial.code, trial.count("corrupt"), trial.count("missing")), (1, 2, 0));
+    assert_eq!(trial.received["corrupt"], 2);
+    assert!(trial.names("corrupt"), "{}, harmed: {:?}", trial.balance, trial.harmed);
+}
+
+/// Its sender heard nothing, so it is as lost as one without a notice.
+#[test]
+fn a_notice_to_somebody_else_settles_nothing() {
+    let trial = Trial::after_control("astray", Fault::BounceAstray(77), USUAL);
+    assert_eq!((trial.code, trial.count("missing"), trial.count("bounced")), (1, 1, 0));
+    assert_eq!((&trial.received["astray"], &trial.received["notices"]), (&1.into(), &0.into()));
+    assert!(trial.names("missing"), "{}, harmed: {:?}", trial.balance, trial.harmed);
+}
+
+#[test]
 fn two_bodies_under_each_others_header_are_found() {
     // By DATA, so that both ways in are gone.
     let load = &["--messages", "400", "--sessions", "8", "--size", "1500", "--pipelining"];

@@ -36,6 +36,12 @@ pub enum Fault {
     FlipByte(u64),
     /// The last line of the body is missing.
     CutShort(u64),
+    /// One bit in the last line of the header.
+    FlipHeader(u64),
+    /// A line of the header is missing.
+    DropHeader(u64),
+    /// The message goes out in the name of the sender of the next one, and that one in its.
+    SwapSenders(u64),
     /// The body goes under the header of the next message, and that one's under its.
     SwapBodies(u64),
     /// The first recipient's mail goes to somebody whom nobody named.
@@ -48,6 +54,8 @@ pub enum Fault {
     Stall(u64, Duration),
     /// The message is delivered, and its sender told that it was not.
     BounceToo(u64),
+    /// The message is not delivered, and somebody else told so.
+    BounceAstray(u64),
     /// Each message whose number is a multiple of this is refused when it has come.
     RefuseEvery(u64),
     /// Commands of this verb are not answered. If it is RSET, each message is refused at DATA.
@@ -240,6 +248,34 @@ impl Relay {
                 intake.harmed.push(serial);
                 let notice = mail.notice(&mail.sender);
                 self.queue([mail, notice]);
+            }
+            Fault::BounceAstray(at) if at == number => {
+                intake.harmed.push(serial);
+                self.queue([mail.notice("somebody@else.test")]);
+            }
+            Fault::FlipHeader(at) if at == number => {
+                intake.harmed.push(serial);
+                let end = mail.body() - b"\r\n\r\n".len();
+                mail.content[end - 1] ^= 1;
+                self.queue([mail]);
+            }
+            Fault::DropHeader(at) if at == number => {
+                intake.harmed.push(serial);
+                let ends = mail.content.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+                let mut starts = ends.map(|(at, _)| at + 1);
+                let (second, third) = (starts.next().unwrap(), starts.next().unwrap());
+                mail.content.drain(second..third);
+                self.queue([mail]);
+            }
+            Fault::SwapSenders(at) if at == number => {
+                intake.harmed.push(serial);
+                intake.kept = Some(mail);
+            }
+            Fault::SwapSenders(at) if at + 1 == number => {
+                intake.harmed.push(serial);
+                let mut kept = intake.kept.take().unwrap();
+                std::mem::swap(&mut kept.sender, &mut mail.sender);
+                self.queue([kept, mail]);
             }
             Fault::FlipByte(at) if at == number => {
                 intake.harmed.push(serial);
