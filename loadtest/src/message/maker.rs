@@ -1,9 +1,10 @@
 //! Makes message number n of a run: what it is, who sends it to whom, and its bytes.
 //!
 //! Everything is drawn from the seed and the number alone, so the same number is the same message
-//! in every run of a seed, but for the date and the mark's time. Texts are prepared once; a message
-//! is written in one go into a buffer that is used again, and the mark's checksum is filled in at
-//! the end. Decides the order of draws; what things look like is in `kind.rs` and `sender.rs`.
+//! in every run of a seed, but for the date and what the mark says of it and of the time. Texts are
+//! prepared once; a message is written in one go into a buffer that is used again, and the mark's
+//! checksums are filled in at the end. Decides the order of draws; what things look like is in
+//! `kind.rs` and `sender.rs`.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
