@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! sent       serial <TAB> recipient <TAB> 250 | other final code | unknown
-//! delivered  serial | - <TAB> recipient <TAB> crc of the body <TAB> ok | corrupt | foreign
+//! delivered  serial | - <TAB> recipient <TAB> crc of the body
+//!            <TAB> ok | corrupt | header | sender | foreign
 //! others     serial [<TAB> recipient] | - <TAB> recipient   (what a relay holds, or has bounced)
 //! sessions   client's address <TAB> its name <TAB> messages <TAB> sessions at its start, it included
 //! ```
 //! The lines of one message are appended with one `write(2)` before the next word is said on the
-//! wire, so whatever is killed afterwards, the kernel has them: no buffer, no sync to disk. Lines
-//! for which the peer's word is not known exist as well (`unknown`), so that none is missing.
+//! wire, so whatever is killed afterwards, the kernel has them: no buffer, no sync to disk. A sent
+//! line is written when its end is known, `unknown` where the connection ended first: only a sender
+//! that is killed with SIGKILL leaves messages without a line, those that were under way.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -33,7 +35,12 @@ pub enum Fate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     Whole,
+    /// The body is another.
     Corrupt,
+    /// The header is another.
+    AlteredHeader,
+    /// The envelope's sender is another.
+    OtherSender,
     Foreign,
 }
 
@@ -42,6 +49,8 @@ impl Shape {
         match self {
             Shape::Whole => "ok",
             Shape::Corrupt => "corrupt",
+            Shape::AlteredHeader => "header",
+            Shape::OtherSender => "sender",
             Shape::Foreign => "foreign",
         }
     }
@@ -137,9 +146,14 @@ fn push_field(lines: &mut Vec<u8>, field: &[u8]) {
 
 /// Calls `each` with the fields of every line; `each` answers whether they are what it expects.
 pub fn read(path: &Path, mut each: impl FnMut(&[&str]) -> Option<()>) -> Result<(), Error> {
-    let bytes = std::fs::read(path).map_err(Error::file(path))?;
-    for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        let text = String::from_utf8_lossy(line);
+    let mut file = BufReader::new(File::open(path).map_err(Error::file(path))?);
+    let mut line = Vec::new();
+    for index in 0.. {
+        line.clear();
+        if file.read_until(b'\n', &mut line).map_err(Error::file(path))? == 0 {
+            break;
+        }
+        let text = String::from_utf8_lossy(&line);
         let fields: Vec<&str> = text.trim_end_matches('\n').split('\t').collect();
         // A line without its end was cut short, whatever its fields look like.
         if !text.ends_with('\n') || each(&fields).is_none() {

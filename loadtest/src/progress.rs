@@ -39,12 +39,19 @@ pub struct Tick {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sent {
     pub run_id: String,
+    pub finish: Finish,
+    /// When it began, `kernel::monotonic` in microseconds: the moment that its schedule counts from.
+    pub start_us: u64,
     pub sent: u64,
     pub accepted: u64,
     pub deferred: u64,
     pub rejected: u64,
     /// The connection ended before the final reply.
     pub unknown: u64,
+    /// Due in an open loop before its end, and never begun.
+    pub never_sent: u64,
+    /// Sessions that could not connect again and left the rest to the others.
+    pub sessions_given_up: u64,
     pub recipients_accepted: u64,
     pub connections: u64,
     pub connections_lost: u64,
@@ -53,12 +60,31 @@ pub struct Sent {
     pub seconds: f64,
     pub messages_per_s: f64,
     pub latency_from: Since,
+    /// Of accepted messages. In an open loop unknown ones are in it as well, with the time that
+    /// they had taken when their connection ended: at least so long.
     pub latency_ms: Percentiles,
     /// Only with `--progress`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latency_buckets: Vec<Bucket>,
+    /// Of deferred and rejected messages.
+    pub refusal_latency_ms: Percentiles,
+    /// Only with `--progress`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refusal_latency_buckets: Vec<Bucket>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_refusal: Option<String>,
+}
+
+/// How a run of `send` came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finish {
+    /// Nobody ended it: its messages or its time were over, or all of its sessions gave up.
+    Whole,
+    /// By SIGINT or SIGTERM.
+    CutShort,
+    /// No reply came for too long.
+    Stalled,
 }
 
 /// Where latencies of `send` start.
@@ -74,12 +100,17 @@ pub enum Since {
 pub struct Received {
     pub messages: u64,
     pub recipients: u64,
+    /// Messages of `send` whose body, header or sender is not what it sent.
     pub corrupt: u64,
     /// Messages that `send` did not make, such as notices.
     pub foreign: u64,
     /// Those of them that are delivery status notifications (RFC 3464).
     #[serde(default)]
     pub notices: u64,
+    /// Notices that came to another than the sender of their message. They are not among `notices`,
+    /// and what they say is not entered.
+    #[serde(default)]
+    pub astray: u64,
     /// Recipients that notices call failed.
     #[serde(default)]
     pub bounced: u64,
@@ -101,6 +132,10 @@ pub struct Received {
     /// it, for each of its recipients.
     pub latency_ms: Percentiles,
     pub latency_buckets: Vec<Bucket>,
+    /// When the last message of a load run was there, `kernel::monotonic` in microseconds; absent
+    /// when there was none.
+    #[serde(default)]
+    pub last_us: Option<u64>,
 }
 
 /// What one kind of site saw.

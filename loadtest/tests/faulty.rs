@@ -33,7 +33,9 @@ impl Trial {
     fn new(name: &str, fault: Fault, load: &[&str]) -> Trial {
         let scratch = Scratch::new(&format!("faulty-{name}"));
         let (sent, delivered) = (scratch.path("sent"), scratch.path("delivered"));
-        let sink = Server::start("sink", &["--ledger", &delivered, "--progress"]);
+        let bounced = scratch.path("bounced");
+        let files = ["--ledger", &delivered, "--bounces", &bounced];
+        let sink = Server::start("sink", &[&files[..], &["--progress"]].concat());
         let relay = FaultyRelay::start(sink.address.parse().unwrap(), fault);
         let address = relay.address.to_string();
         let common = ["send", "--to", &address, "--ledger", &sent, "--run-id", "t", "--progress"];
@@ -41,10 +43,9 @@ impl Trial {
         assert_eq!(code, 0, "whatever the relay does, it answers: {output}");
         relay.drain();
         let received = last(&sink.end(), "received");
-        let books = ["balance", "--sent", &sent, "--delivered", &delivered];
-        let (balance, code) = run(&books);
-        let (again, code_without_duplicates) =
-            run(&[&books[..], &["--duplicates-max", "0"]].concat());
+        let books = ["balance", "--sent", &sent, "--delivered", &delivered, "--bounced", &bounced];
+        let (balance, code) = run(&[&books[..], &["--duplicates-max", "9"]].concat());
+        let (again, code_without_duplicates) = run(&books);
         assert_eq!(balance, again);
         let (harmed, stalled) = (relay.harmed(), relay.stalled());
         let sent = last(&output, "sent");
@@ -57,7 +58,7 @@ impl Trial {
         assert_eq!(healthy.code_without_duplicates, 0, "{}", healthy.balance);
         assert_eq!(healthy.code, 0);
         assert!(healthy.harmed.is_empty());
-        for word in ["duplicates", "missing", "corrupt", "unexpected", "foreign"] {
+        for word in ["duplicates", "missing", "corrupt", "contradicted", "unexpected", "foreign"] {
             assert_eq!(healthy.count(word), 0, "{}", healthy.balance);
         }
         assert_eq!(healthy.count("delivered"), healthy.count("sent250"));
@@ -128,6 +129,15 @@ fn a_message_that_comes_twice_is_found_and_allowed_or_not() {
 }
 
 #[test]
+fn a_notice_of_what_was_delivered_is_found() {
+    let trial = Trial::after_control("bounced-too", Fault::BounceToo(77), USUAL);
+    let counts = ["delivered", "bounced", "contradicted"].map(|word| trial.count(word));
+    assert_eq!((trial.code, counts), (1, [400, 0, 1]), "{}", trial.balance);
+    assert_eq!(trial.received["notices"], 1);
+    assert!(trial.names("contradicted"), "{}, harmed: {:?}", trial.balance, trial.harmed);
+}
+
+#[test]
 fn a_damaged_body_is_found() {
     let faults = [("flip", Fault::FlipByte(77)), ("cut", Fault::CutShort(77))];
     for (name, fault) in faults {
@@ -140,6 +150,36 @@ fn a_damaged_body_is_found() {
         assert_eq!(trial.received["corrupt"], 1);
         assert!(trial.names("corrupt"), "{}, harmed: {:?}", trial.balance, trial.harmed);
     }
+}
+
+#[test]
+fn a_damaged_header_is_found() {
+    let faults = [("header", Fault::FlipHeader(77)), ("no-header", Fault::DropHeader(77))];
+    for (name, fault) in faults {
+        let trial = Trial::after_control(name, fault, USUAL);
+        let counts = ["corrupt", "missing", "delivered"].map(|word| trial.count(word));
+        assert_eq!((trial.code, counts), (1, [1, 0, 400]), "{name}");
+        assert!(trial.names("corrupt"), "{}, harmed: {:?}", trial.balance, trial.harmed);
+    }
+}
+
+#[test]
+fn two_messages_under_each_others_sender_are_found() {
+    // As many as messages, so that any two have different ones.
+    let load = [USUAL, &["--senders", "400"]].concat();
+    let trial = Trial::after_control("senders", Fault::SwapSenders(77), &load);
+    assert_eq!((trial.code, trial.count("corrupt"), trial.count("missing")), (1, 2, 0));
+    assert_eq!(trial.received["corrupt"], 2);
+    assert!(trial.names("corrupt"), "{}, harmed: {:?}", trial.balance, trial.harmed);
+}
+
+/// Its sender heard nothing, so it is as lost as one without a notice.
+#[test]
+fn a_notice_to_somebody_else_settles_nothing() {
+    let trial = Trial::after_control("astray", Fault::BounceAstray(77), USUAL);
+    assert_eq!((trial.code, trial.count("missing"), trial.count("bounced")), (1, 1, 0));
+    assert_eq!((&trial.received["astray"], &trial.received["notices"]), (&1.into(), &0.into()));
+    assert!(trial.names("missing"), "{}, harmed: {:?}", trial.balance, trial.harmed);
 }
 
 #[test]
@@ -213,4 +253,63 @@ fn a_closed_loop_hides_a_stall_from_all_but_its_sessions() {
     assert!((1..=4).contains(&trial.stalled), "{}", trial.stalled);
     assert!(trial.stalled * 100 < 600);
     assert!(at_least(sent, 1_000) >= 1 && latency(sent, "max") >= 1_000.0, "{sent}");
+}
+
+/// The first message is due at once, and the hundredth 10 ms before the end of the schedule. What the
+/// stall held up was due all the same, and is sent after it.
+#[test]
+fn an_open_loop_sends_what_was_due_before_its_time_was_over() {
+    let load = ["--rate", "100", "--duration-s", "1", "--sessions", "2"];
+    let trial = Trial::after_control("arrears", Fault::Stall(80, WAIT), &load);
+    let sent = &trial.sent;
+    assert_eq!((&sent["sent"], &sent["accepted"]), (&Value::from(100), &Value::from(100)));
+    assert_eq!((&sent["never_sent"], &sent["finish"]), (&Value::from(0), &Value::from("whole")));
+    assert_eq!(trial.count("delivered"), 100);
+    // The last 21 were answered at 1.89 s at the earliest, and due by 0.99 s.
+    assert!(at_least(sent, 900) >= 20, "{sent}");
+}
+
+#[test]
+fn what_was_due_and_never_sent_is_counted_and_a_failure() {
+    let sink = Server::start("sink", &[]);
+    let fault = Fault::Stall(80, Duration::from_secs(60));
+    let relay = FaultyRelay::start(sink.address.parse().unwrap(), fault);
+    let address = relay.address.to_string();
+    let common = ["send", "--to", &address, "--progress", "--stall-s", "3", "--sessions", "2"];
+    let (output, code) = run(&[&common[..], &["--rate", "100", "--duration-s", "1"]].concat());
+    let sent = last(&output, "sent");
+    let count = |name: &str| sent[name].as_u64().unwrap();
+    assert_eq!((code, &sent["finish"]), (1, &Value::from("stalled")), "{sent}");
+    assert_eq!((count("accepted"), count("unknown")), (79, 2), "{sent}");
+    assert_eq!(count("sent") + count("never_sent"), 100, "{sent}");
+    // Who was kept waiting and never answered is not left out.
+    assert_eq!(at_least(&sent, 0), 81, "{sent}");
+    assert!(at_least(&sent, 900) >= 2, "{sent}");
+}
+
+#[test]
+fn refusals_are_no_accept_latencies() {
+    for pressure in [&["--pipelining"][..], &["--rate", "2000"]] {
+        let load = [&["--messages", "300", "--sessions", "4"], pressure].concat();
+        let trial = Trial::after_control("refusals", Fault::RefuseEvery(3), &load);
+        let sent = &trial.sent;
+        let refusals = sent["refusal_latency_buckets"].as_array().unwrap();
+        let refused: u64 = refusals.iter().map(|bucket| bucket[1].as_u64().unwrap()).sum();
+        assert_eq!((at_least(sent, 0), refused), (200, 100), "{sent}");
+        assert_eq!((trial.code, trial.count("refused")), (0, 100), "{}", trial.balance);
+    }
+}
+
+/// Without a bound this test would not end.
+#[test]
+fn a_server_that_is_silent_after_a_message_holds_up_nobody_for_long() {
+    let sink = Server::start("sink", &[]);
+    for (unheard, answer) in [("QUIT", "accepted"), ("RSET", "deferred")] {
+        let relay = FaultyRelay::start(sink.address.parse().unwrap(), Fault::Deaf(unheard));
+        let address = relay.address.to_string();
+        let common = ["send", "--to", &address, "--progress", "--stall-s", "2"];
+        let (output, code) = run(&[&common[..], &["--messages", "4", "--sessions", "4"]].concat());
+        let sent = last(&output, "sent");
+        assert_eq!((code, &sent[answer]), (0, &Value::from(4)), "{unheard}: {sent}");
+    }
 }

@@ -36,6 +36,12 @@ pub enum Fault {
     FlipByte(u64),
     /// The last line of the body is missing.
     CutShort(u64),
+    /// One bit in the last line of the header.
+    FlipHeader(u64),
+    /// A line of the header is missing.
+    DropHeader(u64),
+    /// The message goes out in the name of the sender of the next one, and that one in its.
+    SwapSenders(u64),
     /// The body goes under the header of the next message, and that one's under its.
     SwapBodies(u64),
     /// The first recipient's mail goes to somebody whom nobody named.
@@ -46,6 +52,14 @@ pub enum Fault {
     Late(u64, Duration),
     /// The relay does nothing at all for so long, once, from when this message has come in.
     Stall(u64, Duration),
+    /// The message is delivered, and its sender told that it was not.
+    BounceToo(u64),
+    /// The message is not delivered, and somebody else told so.
+    BounceAstray(u64),
+    /// Each message whose number is a multiple of this is refused when it has come.
+    RefuseEvery(u64),
+    /// Commands of this verb are not answered. If it is RSET, each message is refused at DATA.
+    Deaf(&'static str),
 }
 
 pub struct FaultyRelay {
@@ -164,6 +178,14 @@ impl Relay {
         let mut mail = Mail::default();
         while let Some(line) = client.line()? {
             let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
+            match (verb.as_str(), self.fault) {
+                (verb, Fault::Deaf(unheard)) if verb == unheard => continue,
+                ("DATA", Fault::Deaf("RSET")) => {
+                    client.say("451 4.3.0 not now");
+                    continue;
+                }
+                _ => {}
+            }
             match verb.as_str() {
                 "EHLO" => client.say("250-faulty.test\r\n250-PIPELINING\r\n250 CHUNKING"),
                 "MAIL" => {
@@ -177,14 +199,12 @@ impl Relay {
                 "DATA" => {
                     client.say("354 go ahead");
                     mail.content = client.dotted()?;
-                    self.take_in(std::mem::take(&mut mail));
-                    client.say("250 2.0.0 taken");
+                    client.say(self.take_in(std::mem::take(&mut mail)));
                 }
                 "BDAT" => {
                     let octets = line.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok());
                     mail.content = client.octets(octets.ok_or(io::ErrorKind::InvalidData)?)?;
-                    self.take_in(std::mem::take(&mut mail));
-                    client.say("250 2.0.0 taken");
+                    client.say(self.take_in(std::mem::take(&mut mail)));
                 }
                 "QUIT" => {
                     client.say("221 2.0.0 bye");
@@ -196,11 +216,26 @@ impl Relay {
         Ok(())
     }
 
-    /// Takes a message into the queue, in the way of the fault.
-    fn take_in(self: &Arc<Self>, mut mail: Mail) {
+    /// Takes a message into the queue, in the way of the fault; returns the reply.
+    fn take_in(self: &Arc<Self>, mail: Mail) -> &'static str {
         self.at_the_door.fetch_add(1, Ordering::SeqCst);
         let mut intake = self.intake.lock().unwrap();
         intake.count += 1;
+        let reply = match self.fault {
+            Fault::RefuseEvery(each) if intake.count.is_multiple_of(each) => {
+                intake.harmed.push(mail.serial());
+                "554 5.7.1 not this one"
+            }
+            _ => {
+                self.harm(&mut intake, mail);
+                "250 2.0.0 taken"
+            }
+        };
+        self.at_the_door.fetch_sub(1, Ordering::SeqCst);
+        reply
+    }
+
+    fn harm(self: &Arc<Self>, intake: &mut Intake, mut mail: Mail) {
         let number = intake.count;
         let serial = mail.serial();
         match self.fault {
@@ -208,6 +243,39 @@ impl Relay {
             Fault::DeliverTwice(at) if at == number => {
                 intake.harmed.push(serial);
                 self.queue([mail.clone(), mail]);
+            }
+            Fault::BounceToo(at) if at == number => {
+                intake.harmed.push(serial);
+                let notice = mail.notice(&mail.sender);
+                self.queue([mail, notice]);
+            }
+            Fault::BounceAstray(at) if at == number => {
+                intake.harmed.push(serial);
+                self.queue([mail.notice("somebody@else.test")]);
+            }
+            Fault::FlipHeader(at) if at == number => {
+                intake.harmed.push(serial);
+                let end = mail.body() - b"\r\n\r\n".len();
+                mail.content[end - 1] ^= 1;
+                self.queue([mail]);
+            }
+            Fault::DropHeader(at) if at == number => {
+                intake.harmed.push(serial);
+                let ends = mail.content.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+                let mut starts = ends.map(|(at, _)| at + 1);
+                let (second, third) = (starts.next().unwrap(), starts.next().unwrap());
+                mail.content.drain(second..third);
+                self.queue([mail]);
+            }
+            Fault::SwapSenders(at) if at == number => {
+                intake.harmed.push(serial);
+                intake.kept = Some(mail);
+            }
+            Fault::SwapSenders(at) if at + 1 == number => {
+                intake.harmed.push(serial);
+                let mut kept = intake.kept.take().unwrap();
+                std::mem::swap(&mut kept.sender, &mut mail.sender);
+                self.queue([kept, mail]);
             }
             Fault::FlipByte(at) if at == number => {
                 intake.harmed.push(serial);
@@ -258,7 +326,6 @@ impl Relay {
             }
             _ => self.queue([mail]),
         }
-        self.at_the_door.fetch_sub(1, Ordering::SeqCst);
     }
 
     fn queue<const N: usize>(&self, mails: [Mail; N]) {
@@ -364,6 +431,26 @@ impl Mail {
     fn serial(&self) -> String {
         let head = String::from_utf8_lossy(&self.content[..self.content.len().min(200)]);
         head.split_ascii_whitespace().nth(1).unwrap_or("-").to_owned()
+    }
+
+    /// That none of its recipients got it, for somebody (RFC 3464).
+    fn notice(&self, to: &str) -> Mail {
+        let status = self.recipients.iter().map(|recipient| {
+            format!(
+                "\r\nFinal-Recipient: rfc822; {recipient}\r\nAction: failed\r\nStatus: 5.1.1\r\n"
+            )
+        });
+        let status: String = status.collect();
+        let head = String::from_utf8_lossy(&self.content[..self.body()]).into_owned();
+        let content = format!(
+            "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n\
+             --b\r\n\r\nIt did not arrive.\r\n\
+             --b\r\nContent-Type: message/delivery-status\r\n\r\n\
+             Reporting-MTA: dns; faulty.test\r\n{status}\r\n\
+             --b\r\nContent-Type: text/rfc822-headers\r\n\r\n{head}\r\n--b--\r\n"
+        );
+        let recipients = vec![to.to_owned()];
+        Mail { sender: String::new(), recipients, content: content.into_bytes() }
     }
 
     fn with_flipped_byte(mut self) -> Mail {

@@ -1,16 +1,18 @@
 //! Makes message number n of a run: what it is, who sends it to whom, and its bytes.
 //!
 //! Everything is drawn from the seed and the number alone, so the same number is the same message
-//! in every run of a seed, but for the date and the mark's time. Texts are prepared once; a message
-//! is written in one go into a buffer that is used again, and the mark's checksum is filled in at
-//! the end. Decides the order of draws; what things look like is in `kind.rs` and `sender.rs`.
+//! in every run of a seed, but for the date and what the mark says of it and of the time. Texts are
+//! prepared once; a message is written in one go into a buffer that is used again, and the mark's
+//! checksums are filled in at the end. Decides the order of draws; what things look like is in
+//! `kind.rs` and `sender.rs`.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 use super::MARK;
 use super::draw::{self, Numbers, Weighted};
 use super::kind::Letter;
+use super::recognise::sender_crc;
 use super::sender::{Sender, add};
 use super::text::{Pools, Stretch};
 use crate::profile::mail::{Kind, Mixture, Span};
@@ -167,13 +169,19 @@ impl Maker {
     ) -> usize {
         content.clear();
         content.extend_from_slice(MARK.as_bytes());
-        add(content, format_args!("{} crc=", letter.serial));
+        add(content, format_args!("{} ", letter.serial));
         let mark = content.len();
-        // As wide for any time, so that messages of one size are of one size.
-        add(content, format_args!("00000000 at={:016}\r\n", start.as_micros()));
+        // As wide for any values, so that messages of one size are of one size.
+        let sender = sender_crc(letter.sender.address().to_string().as_bytes());
+        add(content, format_args!("{}", Sums { body: 0, header: 0, header_bytes: 0 }));
+        add(content, format_args!(" from={sender:08x} at={:016}\r\n", start.as_micros()));
+        let header = content.len();
         letter.add_headers(content);
 
         let body = content.len();
+        let sent_header = &content[header..body - b"\r\n".len()];
+        let mut sums =
+            Sums { body: 0, header: crc32fast::hash(sent_header), header_bytes: sent_header.len() };
         add(content, format_args!("This is message {}.\r\n", letter.serial));
         letter.add_lead(content);
         let mut crc = crc32fast::Hasher::new();
@@ -198,10 +206,26 @@ impl Maker {
         if framing == Framing::Dots {
             content.extend_from_slice(b".\r\n");
         }
-        let mut crc_text = &mut content[mark..mark + 8];
-        std::io::Write::write_fmt(&mut crc_text, format_args!("{:08x}", crc.finalize()))
-            .expect("there is room for eight digits");
+        sums.body = crc.finalize();
+        let mut room = &mut content[mark..];
+        std::io::Write::write_fmt(&mut room, format_args!("{sums}"))
+            .expect("it is as long as what it takes the place of");
         plain_bytes
+    }
+}
+
+/// What is known of a message once it is written, as wide for any values.
+struct Sums {
+    body: u32,
+    header: u32,
+    /// Below 10 MB: a few hundred bytes, and ten recipients whose length arguments bound.
+    header_bytes: usize,
+}
+
+impl fmt::Display for Sums {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Sums { body, header, header_bytes } = self;
+        write!(out, "crc={body:08x} head={header:08x}/{header_bytes:07}")
     }
 }
 

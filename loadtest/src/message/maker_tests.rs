@@ -226,8 +226,44 @@ fn headers_that_a_relay_adds_do_not_matter_and_every_changed_byte_does() {
         damaged[at] ^= 1;
         assert_eq!(recognise(&damaged).identity, Identity::Corrupt(b"t-5"), "byte {at}");
     }
+    let header = mail.content.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    for at in header..body {
+        let mut damaged = mail.content.clone();
+        damaged[at] ^= 1;
+        let found = recognise(&damaged).identity;
+        // Damage at the end of the header moves the start of the body.
+        let ends = at >= body - b"\r\n\r\n".len();
+        assert!(found == Identity::AlteredHeader(b"t-5") || ends && !is_whole(&found), "byte {at}");
+    }
     let cut = &mail.content[..mail.content.len() - 1];
     assert_eq!(recognise(cut).identity, Identity::Corrupt(b"t-5"));
+}
+
+fn is_whole(identity: &Identity<'_>) -> bool {
+    matches!(identity, Identity::Whole(_))
+}
+
+#[test]
+fn a_header_may_grow_at_its_ends_only() {
+    let mail = made(&maker(mixture(Kind::Plain, 900), 1), 5, Framing::Chunk);
+    let text = String::from_utf8(mail.content.clone()).unwrap();
+    let with = |at: usize, more: &str| format!("{}{more}{}", &text[..at], &text[at..]);
+    let end = text.find("\r\n\r\n").unwrap() + 2;
+    let whole = |message: String| is_whole(&recognise(message.as_bytes()).identity);
+    assert!(whole(with(0, "X-A: 1\r\n")) && whole(with(end, "X-A: 1\r\n")));
+    assert!(!whole(with(end, " folded into ours\r\n")), "a longer last line");
+    let middle = text.find("Date: ").unwrap();
+    assert!(!whole(with(middle, "X-A: 1\r\n")));
+    let less = text.replacen("MIME-Version: 1.0\r\n", "", 1);
+    assert_eq!(recognise(less.as_bytes()).identity, Identity::AlteredHeader(b"t-5"));
+}
+
+#[test]
+fn the_mark_names_the_sender_in_whatever_case() {
+    let mail = made(&maker(mixture(Kind::Plain, 900), 1), 5, Framing::Chunk);
+    let marked = recognise(&mail.content).sender;
+    assert_eq!(marked, Some(sender_crc(mail.sender.to_uppercase().as_bytes())));
+    assert_ne!(marked, Some(sender_crc(b"other@c2.x.test")));
 }
 
 #[test]

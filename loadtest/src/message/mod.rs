@@ -1,9 +1,14 @@
 //! The messages of a load run: making one, and recognising one that comes back.
 //!
-//! Each is a MIME message whose first header, `X-Baton-Load`, names it, carries the CRC-32 of its
-//! body (all bytes after the empty line) and the time at which it was due, so that whoever receives
-//! it can tell whether it is whole without knowing what was sent. Relays may add headers; they may
-//! not touch the body. The first line of each body is unique, so a body under another message's
+//! Each is a MIME message whose first header, `X-Baton-Load`, is its mark:
+//!
+//! ```text
+//! X-Baton-Load: serial crc=BODY head=HEADER/BYTES from=SENDER at=MICROSECONDS
+//! ```
+//! CRC-32s of the body (all bytes after the empty line), of the header below the mark, and of the
+//! envelope's sender in small letters; and the time at which it was due. So whoever receives it can
+//! tell whether it is whole without knowing what was sent. Relays may add headers above the mark or
+//! behind all of ours; they may touch neither ours nor the body, nor the sender. The first line of each body is unique, so a body under another message's
 //! header is found too. Every recipient address is unique within a run.
 //!
 //! ```text
@@ -26,7 +31,7 @@ mod sender;
 mod text;
 
 pub use self::maker::{Framing, Mail, Maker, Recipe, Transport, Travels};
-pub use self::recognise::{Identity, recognise};
+pub use self::recognise::{Identity, recognise, sender_crc};
 
 /// The name of the header that marks our messages, with its separator.
 const MARK: &str = "X-Baton-Load: ";

@@ -18,7 +18,7 @@ use crate::loopback::Loopback;
 use crate::message::{Framing, Maker, Recipe};
 use crate::profile::mail::{BYTES_MAX, CROWD_MAX, Mixture};
 use crate::profile::{self, Profile};
-use crate::progress::{self, Line};
+use crate::progress::{self, Finish, Line};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -91,14 +91,15 @@ pub struct Args {
     /// First part of every serial; by default the time, so that runs differ
     #[arg(long, value_name = "TEXT", value_parser = word)]
     run_id: Option<String>,
-    /// Stop after so many seconds
+    /// Stop after so many seconds; in an open loop once all that was due by then is sent
     #[arg(long, value_name = "SECONDS")]
     duration_s: Option<u64>,
     /// Connect again when a connection is lost, trying so often at 50 ms
     #[arg(long, value_name = "TRIES", num_args = 0..=1, default_value_t = 0)]
     #[arg(default_missing_value = "600")]
     reconnect: u32,
-    /// Give up when no message under way is answered for so long
+    /// Give up when no message under way is answered for so long, and on those that were due so
+    /// long after --duration-s
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     stall_s: u64,
     /// Print totals every 250 ms and latencies in full, as JSON for a program
@@ -110,6 +111,7 @@ pub fn run(args: Args) -> Result<ExitCode, Error> {
     kernel::raise_open_files(args.sessions as u64 + 64);
     let mixture = mixture(&args)?;
     let load = load(&args)?;
+    let duration = load.duration;
     let now = jiff::Zoned::now();
     let date = jiff::fmt::rfc2822::to_string(&now).expect("the present year has four digits");
     let run_id = args.run_id.clone().unwrap_or_else(|| now.strftime("%m%d%H%M%S").to_string());
@@ -121,13 +123,35 @@ pub fn run(args: Args) -> Result<ExitCode, Error> {
     let mut summary = report.summary();
     if args.progress {
         summary.latency_buckets = report.latencies.buckets();
+        summary.refusal_latency_buckets = report.refusal_latencies.buckets();
         progress::print(&Line::Sent(summary));
     } else {
         println!("{}", serde_json::to_string(&summary).expect("a summary is JSON"));
         println!("{}", Told(&summary));
     }
-    let complete = args.duration_s.is_some() || args.messages == Some(report.answered());
-    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let wanted = Wanted { messages: args.messages, sessions: args.sessions, duration };
+    Ok(if wanted.is_done(&report) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a run was asked for.
+struct Wanted {
+    messages: Option<u64>,
+    sessions: usize,
+    duration: Option<Duration>,
+}
+
+impl Wanted {
+    fn is_done(&self, report: &Report) -> bool {
+        if report.never_sent > 0 || report.finish == Finish::Stalled {
+            return false;
+        }
+        if self.messages == Some(report.answered()) {
+            return true;
+        }
+        // Time ended it: of a relay that still answered, and not because nobody was left to send.
+        let heard = report.sent == 0 || report.answered() > 0;
+        self.duration.is_some() && heard && report.sessions_given_up < self.sessions as u64
+    }
 }
 
 /// The profile's, but for what the other arguments say.

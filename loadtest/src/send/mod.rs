@@ -1,15 +1,17 @@
 //! `baton-load send`: sessions that offer messages to a relay and keep books of its answers.
 //!
 //! Closed loop: each session sends its next message when the last one is answered. Open loop
-//! (`--rate`): messages are due at moments that a schedule sets (`arrivals.rs`) and a free session
-//! takes each, as many at once as there are sessions. A message whose connection ends before its
-//! final reply is `unknown`; another one, with a serial of its own, is sent in its place. Every
-//! message that was begun ends in the ledger, also when the run is cut short. What is sent is
-//! decided in `message/`, from a profile; the greeting, TLS and AUTH are part of connecting and of
-//! no message's latency, but for those that were due meanwhile.
+//! (`--rate`): messages are due at moments that a schedule sets (`due.rs`) and a free session takes
+//! each, as many at once as there are sessions. All that were due are sent, those that a stall held
+//! up after the end of the schedule, or counted as never sent. A message whose connection ends
+//! before its final reply is `unknown`; another one, with a serial of its own, is sent in its
+//! place. Every message that was begun ends in the ledger, also when the run is cut short. What is
+//! sent is decided in `message/`, from a profile; the greeting, TLS and AUTH are part of connecting
+//! and of no message's latency, but for those that were due meanwhile.
 
 pub mod args;
 mod arrivals;
+mod due;
 mod login;
 mod report;
 mod stream;
@@ -27,6 +29,7 @@ use glommio::timer::sleep;
 use glommio::{LocalExecutorBuilder, Placement, Task, spawn_local};
 
 use self::arrivals::{Arrivals, Schedule};
+use self::due::{Due, Moments};
 use self::login::Login;
 use self::report::Report;
 use self::stream::Security;
@@ -37,13 +40,17 @@ use crate::kernel;
 use crate::ledger::{Fate, Ledger};
 use crate::loopback::Loopback;
 use crate::message::{Framing, Mail, Maker, Transport};
-use crate::progress::{self, Line, Since, Tick};
+use crate::progress::{self, Finish, Line, Since, Tick};
 use crate::signals::EndRequest;
 
 /// Between attempts to connect again.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
+/// Of what has not happened.
+const NEVER: Duration = Duration::MAX;
 /// How long messages under way may take once the run was asked to end.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a server may take over the words after a message, if not `stall_max` is shorter.
+const PARTING_MAX: Duration = Duration::from_secs(5);
 /// How often the run looks whether its sessions have ended; not part of any measured time.
 const END_PERIOD: Duration = Duration::from_millis(10);
 /// How often the watch looks for progress.
@@ -91,7 +98,8 @@ pub struct Load {
     pub duration: Option<Duration>,
     /// Attempts to connect again before a session gives up.
     pub reconnects_max: u32,
-    /// The run ends when messages are under way and none is answered for so long.
+    /// The run ends when messages are under way and none is answered for so long; those that were
+    /// due in the `duration` of an open loop are begun at most so long after it.
     pub stall_max: Duration,
     pub telling: Telling,
 }
@@ -108,6 +116,11 @@ impl Load {
         let net = u8::try_from(1 + place / SOURCES_PER_NET).expect("below SOURCES_MAX");
         let host = (1 + place % SOURCES_PER_NET) as u8;
         Some(Ipv4Addr::new(127, 0, net, host))
+    }
+
+    /// How long a server may take over words that no message depends on.
+    fn parting_max(&self) -> Duration {
+        self.stall_max.min(PARTING_MAX)
     }
 
     /// Opens the connection of session `number`.
@@ -148,25 +161,28 @@ pub fn run(load: Load, maker: Maker, ledger: Ledger, report: Report) -> Result<R
             while run.sessions_open.get() > 0 {
                 sleep(END_PERIOD).await;
             }
+            if run.cut.get() < NEVER { Finish::CutShort } else { Finish::Whole }
         };
         let watched = future::or(cut_short(&run, &mut end), stalled(&run));
-        future::or(all, future::or(watched, tell_progress(&run))).await;
+        let finish = future::or(all, future::or(watched, tell_progress(&run))).await;
+        let over = Instant::now();
         for session in sessions {
             // Drops what is still under way, which records it as unknown.
             session.cancel().await;
         }
-        Ok(run.finish())
+        Ok(run.finish(finish, over))
     })
 }
 
-async fn cut_short(run: &Run, end: &mut EndRequest) {
+async fn cut_short(run: &Run, end: &mut EndRequest) -> Finish {
     end.wait().await;
-    run.ending.set(true);
+    run.cut.set(run.start.elapsed());
     sleep(FAREWELL).await;
+    Finish::CutShort
 }
 
 /// Returns when nothing has moved for too long.
-async fn stalled(run: &Run) {
+async fn stalled(run: &Run) -> Finish {
     let mut seen = u64::MAX;
     let mut since = Instant::now();
     loop {
@@ -177,13 +193,13 @@ async fn stalled(run: &Run) {
             since = Instant::now();
         } else if since.elapsed() >= run.load.stall_max {
             eprintln!("baton-load: no reply for {} s, giving up", run.load.stall_max.as_secs());
-            return;
+            return Finish::Stalled;
         }
     }
 }
 
 /// Prints ticks for ever, if anybody wants them.
-async fn tell_progress(run: &Run) {
+async fn tell_progress(run: &Run) -> Finish {
     loop {
         sleep(progress::PERIOD).await;
         if run.load.telling == Telling::Ticks {
@@ -203,23 +219,25 @@ struct Run {
     /// Messages that sessions have taken on, but for those that ended unknown.
     claimed: Cell<u64>,
     /// Of an open loop.
-    schedule: Option<RefCell<Schedule>>,
+    moments: Option<RefCell<Moments>>,
     next_number: Cell<u64>,
     answered: Cell<u64>,
     last_answer: Cell<Instant>,
     under_way: Cell<u64>,
     sessions_open: Cell<usize>,
-    ending: Cell<bool>,
+    /// When somebody ended the run, from its start; `NEVER` as long as nobody did.
+    cut: Cell<Duration>,
 }
 
 impl Run {
     fn new(load: Load, maker: Maker, ledger: Ledger, report: Report) -> Run {
         let sessions_open = Cell::new(load.sessions);
         let start = Instant::now();
-        let schedule = match load.pressure {
+        let moments = match load.pressure {
             Pressure::FreeSession => None,
             Pressure::Due { per_s, arrivals, seed } => {
-                Some(RefCell::new(Schedule::new(per_s, arrivals, seed)))
+                let schedule = Schedule::new(per_s, arrivals, seed);
+                Some(RefCell::new(Moments::new(schedule, load.duration)))
             }
         };
         Run {
@@ -230,64 +248,66 @@ impl Run {
             start,
             start_monotonic: kernel::monotonic(),
             claimed: Cell::new(0),
-            schedule,
+            moments,
             next_number: Cell::new(1),
             answered: Cell::new(0),
             last_answer: Cell::new(start),
             under_way: Cell::new(0),
             sessions_open,
-            ending: Cell::new(false),
+            cut: Cell::new(NEVER),
         }
     }
 
     /// Takes on the next message once it is due; `None` when the run has all it needs.
-    async fn claim(&self) -> Option<Option<Instant>> {
-        if self.is_over(Instant::now()) || self.claimed.get() == self.load.messages {
+    async fn claim(&self) -> Option<Claim<'_>> {
+        if self.is_over() || self.claimed.get() == self.load.messages {
             return None;
         }
-        bump(&self.claimed, 1);
-        let Some(schedule) = &self.schedule else {
-            return Some(None);
+        let due = match &self.moments {
+            None => Due::AtOnce,
+            Some(moments) => Due::At(moments.borrow_mut().next()?),
         };
-        let due = self.start + schedule.borrow_mut().next();
-        let wait = due.saturating_duration_since(Instant::now());
-        if self.is_over(due) {
-            return None;
+        bump(&self.claimed, 1);
+        let claim = Claim { run: self, due, state: ClaimState::Open };
+        if let Due::At(due) = due {
+            let wait = due.saturating_sub(self.start.elapsed());
+            if !wait.is_zero() {
+                sleep(wait).await;
+            }
         }
-        if !wait.is_zero() {
-            sleep(wait).await;
-        }
-        if self.is_over(due) { None } else { Some(Some(due)) }
+        if self.is_over() { None } else { Some(claim) }
     }
 
-    fn is_over(&self, now: Instant) -> bool {
-        self.ending.get() || self.load.duration.is_some_and(|max| now - self.start >= max)
+    /// Whether no more messages are to be begun. The moments of an open loop end by themselves:
+    /// ending them by the clock would drop those that a stall held up.
+    fn is_over(&self) -> bool {
+        let arrears_max = match self.load.pressure {
+            Pressure::FreeSession => Duration::ZERO,
+            Pressure::Due { .. } => self.load.stall_max,
+        };
+        let end = self.load.duration.map(|duration| duration.saturating_add(arrears_max));
+        self.cut.get() < NEVER || end.is_some_and(|end| self.start.elapsed() >= end)
     }
 
     fn count_connection(&self) {
         self.report.borrow_mut().connections += 1;
     }
 
-    /// Connects again, patiently; `None` when it stays impossible.
-    async fn connect(&self, session: usize) -> Option<Client> {
+    /// Connects again, patiently.
+    async fn connect(&self, session: usize) -> Result<Client, NotConnected> {
         for attempt in 0..=self.load.reconnects_max {
             if attempt > 0 {
                 sleep(RECONNECT_PAUSE).await;
             }
-            if self.is_over(Instant::now()) {
-                return None;
+            if self.is_over() {
+                return Err(NotConnected::Over);
             }
             if let Ok(client) = self.load.open(session).await {
                 self.count_connection();
-                return Some(client);
+                return Ok(client);
             }
         }
-        None
-    }
-
-    /// A moment of the run on the clock that the sink has too.
-    fn monotonic_at(&self, moment: Instant) -> Duration {
-        self.start_monotonic + moment.saturating_duration_since(self.start)
+        Err(NotConnected::GaveUp)
     }
 
     fn tick(&self) -> Tick {
@@ -299,14 +319,61 @@ impl Run {
         }
     }
 
-    fn finish(&self) -> Report {
+    /// What it amounted to; `over` is when the sessions were ended.
+    fn finish(&self, finish: Finish, over: Instant) -> Report {
         let mut report = self.report.borrow_mut();
+        report.finish = finish;
+        report.start = self.start_monotonic;
+        if let Some(moments) = &self.moments {
+            let more_max = self.load.messages - self.claimed.get();
+            report.never_sent =
+                moments.borrow_mut().missed(self.cut.get().min(over - self.start), more_max);
+        }
         report.elapsed = match self.answered.get() {
             0 => self.start.elapsed(),
             _ => self.last_answer.get() - self.start,
         };
         let empty = Report::new(&report.run_id, report.since);
         std::mem::replace(&mut report, empty)
+    }
+}
+
+/// Why a session has no connection.
+enum NotConnected {
+    /// The run needs no more.
+    Over,
+    GaveUp,
+}
+
+/// A message that a session has taken on. Dropped before it was begun, it is another session's.
+struct Claim<'a> {
+    run: &'a Run,
+    due: Due,
+    state: ClaimState,
+}
+
+#[derive(PartialEq, Eq)]
+enum ClaimState {
+    Open,
+    Begun,
+}
+
+impl Claim<'_> {
+    fn begin(mut self) -> Due {
+        self.state = ClaimState::Begun;
+        self.due
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if self.state == ClaimState::Begun {
+            return;
+        }
+        self.run.claimed.set(self.run.claimed.get() - 1);
+        if let (Due::At(due), Some(moments)) = (self.due, &self.run.moments) {
+            moments.borrow_mut().put_back(due);
+        }
     }
 }
 
@@ -326,27 +393,31 @@ async fn session(run: Rc<Run>, number: usize, first: Option<Client>) {
     let mut client = first;
     let mut mail = Mail::default();
     let mut transaction = Transaction::default();
-    while let Some(due) = run.claim().await {
+    while let Some(claim) = run.claim().await {
         let connected = match client.take() {
-            Some(client) => Some(client),
+            Some(client) => Ok(client),
             None => run.connect(number).await,
         };
-        let Some(mut connected) = connected else {
-            // The message was not begun; another session may still have a connection for it.
-            run.claimed.set(run.claimed.get() - 1);
-            return;
+        let mut connected = match connected {
+            Ok(connected) => connected,
+            Err(NotConnected::Over) => return,
+            Err(NotConnected::GaveUp) => {
+                run.report.borrow_mut().sessions_given_up += 1;
+                return;
+            }
         };
+        let due = claim.begin();
         let ended = one_message(&run, &mut connected, &mut mail, &mut transaction, due).await;
         match ended {
             Ok(code) if code == 421 || run.load.reuse == Reuse::OneMessage => {
-                connected.quit().await
+                connected.quit(run.load.parting_max()).await
             }
             Ok(_) => client = Some(connected),
             Err(_) => run.report.borrow_mut().connections_lost += 1,
         }
     }
     if let Some(client) = client {
-        client.quit().await;
+        client.quit(run.load.parting_max()).await;
     }
 }
 
@@ -356,24 +427,36 @@ async fn one_message(
     client: &mut Client,
     mail: &mut Mail,
     transaction: &mut Transaction,
-    due: Option<Instant>,
+    due: Due,
 ) -> io::Result<u16> {
     let offers = client.offers();
     let framing = if offers.chunking { run.load.framing } else { Framing::Dots };
     let pace = if offers.pipelining { run.load.pace } else { Pace::Lockstep };
     let number = run.next_number.replace(run.next_number.get() + 1);
-    let start = due.map_or_else(kernel::monotonic, |due| run.monotonic_at(due));
+    let start = match due {
+        Due::AtOnce => kernel::monotonic(),
+        Due::At(due) => run.start_monotonic + due,
+    };
     let transport = Transport { framing, offered: offers.travels() };
     run.maker.fill(number, start, transport, mail);
-    let under_way = UnderWay::begin(run, mail);
+    let under_way = UnderWay::begin(run, mail, due);
     let ended = transaction.run(client, mail, framing, pace).await?;
     let now = Instant::now();
     run.last_answer.set(now);
     under_way.end(ended, transaction);
-    if let Some(start) = due.or(ended.offered) {
-        run.report.borrow_mut().latencies.record(now.saturating_duration_since(start));
+    let start = match due {
+        Due::AtOnce => ended.offered,
+        Due::At(due) => Some(run.start + due),
+    };
+    if let Some(start) = start {
+        let latency = now.saturating_duration_since(start);
+        run.report.borrow_mut().latencies_of(ended.code).record(latency);
     }
-    transaction.close(client, ended).await?;
+    let too_late = async {
+        sleep(run.load.parting_max()).await;
+        Err(io::ErrorKind::TimedOut.into())
+    };
+    future::or(transaction.close(client, ended), too_late).await?;
     Ok(ended.code)
 }
 
@@ -382,13 +465,14 @@ async fn one_message(
 struct UnderWay<'a> {
     run: &'a Run,
     mail: &'a Mail,
+    due: Due,
     answered: bool,
 }
 
 impl<'a> UnderWay<'a> {
-    fn begin(run: &'a Run, mail: &'a Mail) -> UnderWay<'a> {
+    fn begin(run: &'a Run, mail: &'a Mail, due: Due) -> UnderWay<'a> {
         bump(&run.under_way, 1);
-        UnderWay { run, mail, answered: false }
+        UnderWay { run, mail, due, answered: false }
     }
 
     fn end(mut self, ended: Ended, transaction: &Transaction) {
@@ -437,6 +521,10 @@ impl Drop for UnderWay<'_> {
         let mut report = self.run.report.borrow_mut();
         report.sent += 1;
         report.unknown += 1;
+        if let Due::At(due) = self.due {
+            // It took at least so long. Left out, the worst would be the ones that do not count.
+            report.latencies.record(self.run.start.elapsed().saturating_sub(due));
+        }
     }
 }
 

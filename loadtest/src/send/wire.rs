@@ -9,10 +9,12 @@ use std::future::poll_fn;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::time::Duration;
 
-use futures_lite::AsyncWrite;
+use futures_lite::{AsyncWrite, future};
 use futures_rustls::TlsConnector;
 use glommio::net::TcpStream;
+use glommio::timer::sleep;
 use memchr::memchr;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -158,10 +160,16 @@ impl Client {
         }
     }
 
-    /// Ends politely; whether the server still answers does not matter.
-    pub async fn quit(mut self) {
-        let _ = self.send(b"QUIT\r\n").await;
-        let _ = self.reply().await;
+    /// Ends politely; whether the server still answers does not matter, nor does it after `max`.
+    pub async fn quit(mut self, max: Duration) {
+        let parting = async {
+            let _ = self.send(b"QUIT\r\n").await;
+            let _ = self.reply().await;
+        };
+        let too_late = async {
+            sleep(max).await;
+        };
+        future::or(parting, too_late).await;
     }
 
     async fn fill(&mut self) -> io::Result<()> {

@@ -1,7 +1,8 @@
 //! The books of the sink: ledger, list of sessions, bounces, folder of messages, totals.
 //!
 //! Each message is entered everywhere before it is answered. A message that is not one of ours is
-//! looked at once more, as it may be a notice that one of ours bounced (`notice.rs`). Never answers
+//! looked at once more, as it may be a notice that one of ours bounced (`notice.rs`), which counts if it came to
+//! that message's sender. Never answers
 //! anybody: books that cannot be written end the sink, so that no 250 is said for what is not in
 //! them.
 
@@ -11,6 +12,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::notice::{self, Action, Notice};
 use super::personality::Behaviour;
@@ -19,7 +21,7 @@ use crate::error::Error;
 use crate::kernel;
 use crate::latency::Latencies;
 use crate::ledger::{Ledger, NO_SERIAL, Shape};
-use crate::message::{Identity, recognise};
+use crate::message::{Identity, recognise, sender_crc};
 use crate::progress::{AtSite, Received, Tick};
 
 /// Where a sink writes.
@@ -51,11 +53,14 @@ struct Totals {
     corrupt: u64,
     foreign: u64,
     notices: u64,
+    astray: u64,
     bounced: u64,
     delayed: u64,
     bytes: u64,
     sessions: u64,
     secured: u64,
+    /// When the last message of ours was there; zero before.
+    last: Duration,
 }
 
 impl Books {
@@ -76,7 +81,11 @@ impl Books {
     pub fn enter(&self, envelope: &Envelope, content: &[u8]) -> u64 {
         let seen = recognise(content);
         let (serial, shape) = match seen.identity {
+            Identity::Whole(serial) if seen.sender != Some(sender_crc(envelope.sender())) => {
+                (serial, Shape::OtherSender)
+            }
             Identity::Whole(serial) => (serial, Shape::Whole),
+            Identity::AlteredHeader(serial) => (serial, Shape::AlteredHeader),
             Identity::Corrupt(serial) => (serial, Shape::Corrupt),
             Identity::Foreign => (NO_SERIAL, Shape::Foreign),
         };
@@ -90,27 +99,40 @@ impl Books {
             recipients += 1;
         }
         ledger.commit().unwrap_or_else(|error| give_up(&error));
+        let now = kernel::monotonic();
         if let Some(start) = seen.start {
-            let latency = kernel::monotonic().saturating_sub(start);
+            let latency = now.saturating_sub(start);
             let mut latencies = self.latencies.borrow_mut();
             (0..recipients).for_each(|_| latencies.record(latency));
         }
         self.count(|totals| {
             totals.messages += 1;
             totals.recipients += recipients;
-            totals.corrupt += u64::from(shape == Shape::Corrupt);
+            totals.corrupt += match shape {
+                Shape::Corrupt | Shape::AlteredHeader | Shape::OtherSender => 1,
+                Shape::Whole | Shape::Foreign => 0,
+            };
             totals.foreign += u64::from(shape == Shape::Foreign);
             totals.bytes += content.len() as u64;
+            if shape != Shape::Foreign {
+                totals.last = now;
+            }
         });
         if shape == Shape::Foreign
             && let Some(notice) = notice::read(content)
         {
-            self.enter_notice(&notice);
+            self.enter_notice(&notice, envelope);
         }
         self.totals.get().messages
     }
 
-    fn enter_notice(&self, notice: &Notice<'_>) {
+    fn enter_notice(&self, notice: &Notice<'_>, envelope: &Envelope) {
+        if let Some(sender) = notice.sender
+            && !envelope.recipients().any(|recipient| sender_crc(recipient) == sender)
+        {
+            self.count(|totals| totals.astray += 1);
+            return;
+        }
         let serial = notice.serial.unwrap_or(NO_SERIAL);
         let of = |action| notice.recipients.iter().filter(move |told| told.action == action);
         let mut bounces = self.bounces.borrow_mut();
@@ -150,6 +172,7 @@ impl Books {
             corrupt: totals.corrupt,
             foreign: totals.foreign,
             notices: totals.notices,
+            astray: totals.astray,
             bounced: totals.bounced,
             delayed: totals.delayed,
             bytes: totals.bytes,
@@ -159,6 +182,7 @@ impl Books {
             sites,
             latency_ms: latencies.percentiles(),
             latency_buckets: latencies.buckets(),
+            last_us: (!totals.last.is_zero()).then_some(totals.last.as_micros() as u64),
         }
     }
 

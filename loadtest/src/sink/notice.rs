@@ -20,6 +20,8 @@ const PARTS_MAX: usize = 16;
 pub struct Notice<'a> {
     /// Of the message it is about, when that came back with our header.
     pub serial: Option<&'a [u8]>,
+    /// What our header says of that message's sender (`message::sender_crc`).
+    pub sender: Option<u32>,
     pub recipients: Vec<Told<'a>>,
 }
 
@@ -42,17 +44,22 @@ pub fn read(message: &[u8]) -> Option<Notice<'_>> {
     let (kind, body) = content_type(message);
     let kind = kind.filter(|kind| is(essence(kind), "multipart/report"))?;
     let boundary = parameter(kind, "boundary")?;
-    let mut notice = Notice { serial: None, recipients: Vec::new() };
+    let mut notice = Notice { serial: None, sender: None, recipients: Vec::new() };
     for part in parts(body, &boundary) {
         let (kind, body) = content_type(part);
         let kind = essence(kind.unwrap_or_default());
         if is(kind, "message/delivery-status") || is(kind, "message/global-delivery-status") {
             notice.recipients.extend(recipients(body));
         } else if RETURNED.iter().any(|returned| is(kind, returned)) {
-            notice.serial = match recognise(body).identity {
-                Identity::Whole(serial) | Identity::Corrupt(serial) => Some(serial),
-                Identity::Foreign => notice.serial,
-            };
+            let returned = recognise(body);
+            match returned.identity {
+                Identity::Whole(serial)
+                | Identity::Corrupt(serial)
+                | Identity::AlteredHeader(serial) => {
+                    (notice.serial, notice.sender) = (Some(serial), returned.sender);
+                }
+                Identity::Foreign => {}
+            }
         }
     }
     if notice.recipients.is_empty() { None } else { Some(notice) }

@@ -102,6 +102,11 @@ impl Envelope {
         self.recipients.iter().map(Vec::as_slice)
     }
 
+    /// The address that it is from, without angle brackets.
+    pub fn sender(&self) -> &[u8] {
+        command::path(&self.mail)
+    }
+
     /// The addresses alone, without angle brackets.
     pub fn recipients(&self) -> impl Iterator<Item = &[u8]> {
         self.recipients.iter().map(|line| command::path(line))
