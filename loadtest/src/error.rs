@@ -95,6 +95,11 @@ pub enum Error {
         accepted: u64,
         why: Option<String>,
     },
+    /// A relay that was to show how fast it is did not do what it was to do.
+    NoRate {
+        relay: String,
+        why: Vec<String>,
+    },
     /// An answer of a relay's own interface.
     Answer {
         from: String,
@@ -158,6 +163,10 @@ impl fmt::Display for Error {
             Error::NotFilled { wanted, accepted, why } => {
                 write!(out, "of {wanted} messages that were to wait, {accepted} were accepted")?;
                 why.as_ref().map_or(Ok(()), |why| write!(out, ": {why}"))
+            }
+            Error::NoRate { relay, why } => {
+                let why = why.join("; ");
+                write!(out, "{relay} was tried to find a rate, and that run failed: {why}")
             }
             Error::Answer { from, what } => write!(out, "{from} answered {what}"),
             Error::Executor(what) => write!(out, "cannot start the io_uring executor: {what}"),

@@ -141,6 +141,20 @@ fn must_fail(host: u8, fault: Fault, word: &str) {
     assert!(work.0.join(&kept[0]).join("sent").is_file());
 }
 
+/// Some sessions hear it as an answer, the others find nobody to talk to.
+#[test]
+fn a_relay_that_leaves_fails_the_run() {
+    let work = Scratch::new("run-leaves");
+    let path = work.path("report.json");
+    let relay = Subject::start(10, Fault::Leave(70));
+    let more = ["--messages", "400", "--stall", "2", "--report", &path];
+    let output = relay.run(&work, &more).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let balance = &report(&path)["runs"][0]["balance"];
+    assert_eq!((&balance["missing"], &balance["holds"]), (&0.into(), &false.into()), "{balance}");
+    assert!(balance["examples"].to_string().contains("the source gave up"), "{balance}");
+}
+
 /// The k-th message behind the one that began the stall was due k/200 s later at the latest, and
 /// none is answered before its end: on any machine a hundred wait half a second or more.
 #[test]

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::course::{Drained, Seen, Usage};
-use super::scenario::{Again, WarmUp};
+use super::scenario::{Receivers, WarmUp};
 use super::series;
 use super::stage::{Purpose, Stage, run_id};
 use super::waiting::Held;
@@ -20,10 +20,14 @@ use crate::ledger;
 use crate::progress::{Received, Since};
 use crate::report::model::{Balance, Cost, Latency, Run};
 
+/// What the sink calls a message that it took and did not answer.
+const DROPPED_TAKEN: &str = "dropped-taken";
+
 /// Ends the sink and adds everything up. The relay must still run, it is asked what it holds.
 pub fn collect(stage: &mut Stage<'_>, mut seen: Seen, held: Held) -> Result<Run, Error> {
     let waiting = waiting(stage)?;
     let given_up = stage.relay.given_up();
+    let willing = stage.turn.plan.receivers.take_everything();
     let in_queue = held.count(&stage.relay)?;
     stage.sink.stop(stage.turn.watch);
     let asked = queries(stage);
@@ -33,14 +37,17 @@ pub fn collect(stage: &mut Stage<'_>, mut seen: Seen, held: Held) -> Result<Run,
 
     let mut books = read_books(stage)?;
     settle(&mut books, waiting, Elsewhere::Queued);
-    let by_word = settle(&mut books, given_up, Elsewhere::Bounced);
+    let by_word = if willing { 0 } else { settle(&mut books, given_up, Elsewhere::Bounced) };
     if by_word > 0 {
         seen.notes.push(format!(
             "{by_word} of the bounced are known from the relay's log alone: their notices did not \
              reach the sink"
         ));
     }
-    let mut balance = balance(stage, &books.balance()?, seen.sent.sent);
+    let mut balance = balance(&books.balance()?, again_max(stage, &received)?, seen.sent.sent);
+    seen.failures.extend(unwilling(stage.turn.plan.receivers, seen.drained, &balance, &received));
+    balance.holds &= seen.failures.is_empty();
+    balance.examples.append(&mut seen.failures);
     held.enter(in_queue, &mut balance);
     let relayed = books.whole_messages();
     let seconds = seen.last.saturating_sub(seen.start).as_secs_f64();
@@ -48,6 +55,10 @@ pub fn collect(stage: &mut Stage<'_>, mut seen: Seen, held: Held) -> Result<Run,
     notes.extend(held.note());
     notes.extend(asked);
     notes.extend(drain_note(seen.drained));
+    if received.secured > 0 && received.secured < received.sessions {
+        let Received { secured, sessions, .. } = received;
+        notes.push(format!("{secured} of the {sessions} sessions with the sink were encrypted"));
+    }
     notes.extend(seen.sent.first_refusal.iter().map(|text| format!("first refusal: {text}")));
     notes.append(&mut seen.notes);
     let turn = stage.turn;
@@ -144,11 +155,56 @@ fn settle(books: &mut Books, named: Vec<String>, elsewhere: Elsewhere) -> u64 {
     settled
 }
 
-fn balance(stage: &Stage<'_>, counted: &balance::Balance, messages_sent: u64) -> Balance {
-    let again_max = match stage.turn.plan.again {
-        Again::Failure => Some(0),
-        Again::Reported => None,
-    };
+/// What cannot be with receivers that take everything, unless the relay is at fault.
+fn unwilling(
+    receivers: Receivers,
+    drained: Drained,
+    balance: &Balance,
+    received: &Received,
+) -> Vec<String> {
+    let mut failures = Vec::new();
+    if !receivers.take_everything() {
+        return failures;
+    }
+    let Balance { queued, bounced, .. } = *balance;
+    if queued > 0 && matches!(drained, Drained::Stalled(_) | Drained::Time(_)) {
+        failures.push(format!("the relay still held {queued} that the receivers would have taken"));
+    }
+    if bounced > 0 {
+        failures.push(format!("the relay bounced {bounced} that the receivers would have taken"));
+    }
+    if receivers == Receivers::Encrypting && received.sessions > 0 && received.secured == 0 {
+        failures.push("the relay encrypted none of its sessions with the sink".to_owned());
+    }
+    failures
+}
+
+/// Deliveries that may come again: a relay whose connection ends before the answer cannot know that
+/// all recipients of the message have it.
+fn again_max(stage: &Stage<'_>, received: &Received) -> Result<u64, Error> {
+    match received.behaviours.get(DROPPED_TAKEN) {
+        Some(messages) => Ok(messages * most_recipients(&stage.file("sent"))?),
+        None => Ok(0),
+    }
+}
+
+/// Recipients of the message that has most; its lines in the ledger are together.
+fn most_recipients(sent: &Path) -> Result<u64, Error> {
+    let (mut serial, mut count, mut most) = (String::new(), 0, 0);
+    ledger::read(sent, |fields| {
+        let this = *fields.first()?;
+        if this != serial {
+            serial.replace_range(.., this);
+            count = 0;
+        }
+        count += 1;
+        most = most.max(count);
+        Some(())
+    })?;
+    Ok(most)
+}
+
+fn balance(counted: &balance::Balance, again_max: u64, messages_sent: u64) -> Balance {
     Balance {
         messages_sent,
         accepted: counted.sent250,
@@ -161,7 +217,7 @@ fn balance(stage: &Stage<'_>, counted: &balance::Balance, messages_sent: u64) ->
         duplicates: counted.duplicates,
         corrupt: counted.corrupt,
         unexpected: counted.unexpected,
-        holds: counted.holds(again_max) && counted.unexpected == 0,
+        holds: counted.holds(Some(again_max)) && counted.unexpected == 0,
         examples: counted.examples.clone(),
     }
 }
@@ -278,6 +334,13 @@ mod tests {
         let balance = books.balance().unwrap();
         // The second time that address was named, nothing of it was open any more.
         assert_eq!((balance.queued, balance.bounced, balance.missing), (1, 2, 0));
+    }
+
+    #[test]
+    fn a_message_comes_again_for_all_its_recipients() {
+        let sent = "r-1\ta@x\t250\nr-2\ta@x\t250\nr-2\tb@x\t250\nr-3\tb@x\t250\n";
+        assert_eq!(with_file(sent, most_recipients).unwrap(), 2);
+        assert_eq!(with_file("", most_recipients).unwrap(), 0);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use super::line::Line;
 use super::machine::Busy;
 use super::relay::Queue;
 use super::sampler::{self, Sample, Sampler};
-use super::scenario::Course;
-use super::stage::{Purpose, Stage};
+use super::scenario::{Amount, Course};
+use super::stage::{Purpose, Rate, Stage};
 use crate::balance::Books;
 use crate::error::Error;
 use crate::idle::Held;
@@ -37,7 +37,7 @@ pub struct Seen {
     /// At the last delivery; at the end of the drain when there was none.
     pub last: Duration,
     pub source_ticks: Vec<Tick>,
-    /// None when its processes are unknown.
+    /// Empty when its processes are unknown.
     pub relay: Vec<Sample>,
     pub source: Usage,
     /// Its CPU time is known when it has ended.
@@ -46,6 +46,8 @@ pub struct Seen {
     pub syncs: Option<u64>,
     pub drained: Drained,
     pub notes: Vec<String>,
+    /// Why the run counts for nothing, whatever its balance.
+    pub failures: Vec<String>,
 }
 
 /// What one of our own programs used.
@@ -120,6 +122,8 @@ pub fn measure(stage: &mut Stage<'_>) -> Result<Seen, Error> {
     }
     let sent = source.told().sent.clone().ok_or_else(|| source.failure())?;
     notes.extend(source.complaints());
+    let ran = kernel::monotonic().saturating_sub(launch);
+    let failures = shortfalls(stage.turn.plan.amount, stage.turn.rate, &sent, ran);
     if purpose == Purpose::Refuse {
         guests.ended += stage.sink.cpu();
         stage.renew_sink(Purpose::Measure)?;
@@ -160,7 +164,42 @@ pub fn measure(stage: &mut Stage<'_>) -> Result<Seen, Error> {
         syncs,
         drained,
         notes,
+        failures,
     })
+}
+
+/// What the source was to do and did not: a run with less load than its scenario's is none of it.
+fn shortfalls(amount: Amount, rate: Rate, sent: &Sent, ran: Duration) -> Vec<String> {
+    let mut shortfalls = Vec::new();
+    let answered = sent.accepted + sent.deferred + sent.rejected;
+    let gave_up = match amount {
+        Amount::Messages(wanted) if answered < wanted => Some(format!("{answered} of {wanted}")),
+        Amount::Time(time) if ran + early_max(rate) < time => {
+            Some(format!("{answered}, in {} of {} s", ran.as_secs(), time.as_secs()))
+        }
+        Amount::Messages(_) | Amount::Time(_) => None,
+    };
+    if let Some(how_many) = gave_up {
+        let unknown = sent.unknown;
+        shortfalls.push(format!(
+            "the source gave up: messages answered: {how_many}, of unknown fate: {unknown}"
+        ));
+    }
+    let refused = sent.deferred + sent.rejected;
+    if refused > 0 {
+        shortfalls.push(format!("the relay refused {refused} of {answered} messages"));
+    }
+    shortfalls
+}
+
+/// In an open loop the source ends with the last message that is due in time, up to some intervals
+/// before the time is up.
+fn early_max(rate: Rate) -> Duration {
+    const INTERVALS: f64 = 30.0;
+    match rate {
+        Rate::Answered => Duration::ZERO,
+        Rate::PerSecond(rate) => Duration::from_secs_f64(INTERVALS / rate),
+    }
 }
 
 fn backlog_note(sent: &Sent, drain: Duration) -> String {
@@ -332,5 +371,49 @@ impl Stage<'_> {
         self.relay.must_live()?;
         self.sink.must_live()?;
         self.dns.as_mut().map_or(Ok(()), Child::must_live)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::latency::Percentiles;
+    use crate::progress::Since;
+
+    fn sent(accepted: u64, deferred: u64, unknown: u64) -> Sent {
+        Sent {
+            run_id: "r".to_owned(),
+            sent: accepted + deferred + unknown,
+            accepted,
+            deferred,
+            unknown,
+            rejected: 0,
+            recipients_accepted: accepted,
+            connections: 1,
+            connections_lost: 0,
+            bytes: 0,
+            seconds: 1.0,
+            messages_per_s: 1.0,
+            latency_from: Since::FinalDot,
+            latency_ms: Percentiles::default(),
+            latency_buckets: Vec::new(),
+            first_refusal: None,
+        }
+    }
+
+    #[test]
+    fn a_source_that_gave_up_is_told_from_one_that_is_done() {
+        let told = |amount, rate, sent: &Sent, ran| {
+            shortfalls(amount, rate, sent, Duration::from_secs(ran)).len()
+        };
+        let (count, time) = (Amount::Messages(10), Amount::Time(Duration::from_secs(60)));
+        assert_eq!(told(count, Rate::Answered, &sent(10, 0, 0), 0), 0);
+        assert_eq!(told(count, Rate::Answered, &sent(9, 0, 1), 0), 1);
+        assert_eq!(told(count, Rate::Answered, &sent(0, 0, 10), 0), 1);
+        assert_eq!(told(count, Rate::Answered, &sent(9, 1, 0), 0), 1);
+        assert_eq!(told(time, Rate::Answered, &sent(9, 0, 0), 60), 0);
+        assert_eq!(told(time, Rate::Answered, &sent(9, 0, 0), 59), 1);
+        assert_eq!(told(time, Rate::PerSecond(30.0), &sent(9, 0, 0), 59), 0);
+        assert_eq!(told(time, Rate::PerSecond(30.0), &sent(9, 0, 0), 50), 1);
     }
 }

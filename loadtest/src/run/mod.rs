@@ -202,7 +202,12 @@ impl<'a> Bench<'a> {
         let mut slowest = f64::MAX;
         for relay in self.args.relay.iter().copied() {
             let turn = self.turn(scenario, probe, relay, 0, Rate::Answered);
-            slowest = slowest.min(self.one(turn)?.relayed_per_s);
+            let run = self.one(turn)?;
+            if !run.balance.holds || run.relayed_per_s <= 0.0 {
+                let (relay, why) = (relay.to_string(), run.balance.examples);
+                return Err(Error::NoRate { relay, why });
+            }
+            slowest = slowest.min(run.relayed_per_s);
         }
         Ok(Rate::PerSecond((slowest * share).max(1.0)))
     }
@@ -242,6 +247,8 @@ impl<'a> Bench<'a> {
 enum Syncs {
     PerMessage(f64),
     Unknown(String),
+    /// The pass went wrong.
+    Failed(Vec<String>),
 }
 
 impl Syncs {
@@ -255,6 +262,11 @@ impl Syncs {
                 ));
             }
             Syncs::Unknown(why) => run.notes.push(why.clone()),
+            Syncs::Failed(why) => {
+                run.balance.holds = false;
+                let why = why.iter().map(|why| format!("in the pass that counts fsyncs: {why}"));
+                run.balance.examples.extend(why);
+            }
         }
     }
 }
@@ -262,9 +274,14 @@ impl Syncs {
 /// Calls that sync, of a Postfix under strace from its start to its end.
 fn count_syncs(turn: Turn<'_>) -> Result<Syncs, Error> {
     let mut stage = Stage::set_up(turn, Purpose::Measure)?;
-    let drained = course::measure(&mut stage)?.drained;
+    let seen = course::measure(&mut stage)?;
+    let drained = seen.drained;
+    let balance = collect::collect(&mut stage, seen, waiting::Held::default())?.balance;
     stage.relay.stop(turn.watch)?;
     let counted = stage.relay.traced_syncs()?;
+    if !balance.holds {
+        return Ok(Syncs::Failed(balance.examples));
+    }
     Ok(match (drained, counted) {
         (Drained::Everything, Some(count)) => {
             Syncs::PerMessage(count as f64 / SYNC_MESSAGES as f64)

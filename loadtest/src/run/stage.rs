@@ -33,6 +33,8 @@ const WARM_TTL_S: u32 = 3600;
 const WAITING_BYTES: u32 = 1000;
 /// Before the source gives up on a relay that answers nothing.
 const SOURCE_STALL_S: u32 = 60;
+/// Attempts of each session, some seconds, before it gives up on a relay that takes no connection.
+const SOURCE_RECONNECTS_MAX: u32 = 100;
 
 /// One relay under one load.
 #[derive(Clone, Copy)]
@@ -130,6 +132,7 @@ impl<'a> Stage<'a> {
         say("size", WAITING_BYTES.to_string());
         say("seed", self.turn.args.seed.to_string());
         say("stall-s", SOURCE_STALL_S.to_string());
+        say("reconnect", SOURCE_RECONNECTS_MAX.to_string());
         start("source", &words, &self.folder)
     }
 
@@ -211,6 +214,7 @@ fn source(turn: Turn<'_>, purpose: Purpose, to: Loopback, folder: &Path) -> Vec<
         say("senders", senders.to_string());
     }
     say("stall-s", SOURCE_STALL_S.to_string());
+    say("reconnect", SOURCE_RECONNECTS_MAX.to_string());
     let (ledger, suffix, amount) = match purpose {
         Purpose::WarmUp => {
             let messages = Amount::Messages(turn.plan.warm_up_messages());
