@@ -89,6 +89,11 @@ pub enum Error {
         scenario: String,
         relay: String,
     },
+    /// Who is known by an address alone cannot say what it still holds, nor be told to try again.
+    CannotAsk {
+        scenario: String,
+        relay: String,
+    },
     /// Of the mail that a run needs in the queue.
     NotFilled {
         wanted: u64,
@@ -159,6 +164,11 @@ impl fmt::Display for Error {
                 out,
                 "{scenario} needs mail that waits in the queue, and {relay} cannot be told to let \
                  any wait; allowed there: baton, postfix"
+            ),
+            Error::CannotAsk { scenario, relay } => write!(
+                out,
+                "{scenario} has mail wait with the relay, and {relay} can neither be asked what it \
+                 holds nor be told to try again; allowed there: baton, postfix"
             ),
             Error::NotFilled { wanted, accepted, why } => {
                 write!(out, "of {wanted} messages that were to wait, {accepted} were accepted")?;

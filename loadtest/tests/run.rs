@@ -238,13 +238,15 @@ fn whatever_ends_a_run_ends_what_it_started() {
 fn what_cannot_be_run_is_said() {
     let work = Scratch::new("run-refused");
     let place = work.0.to_str().unwrap();
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["smoke", "--relay", "192.0.2.1:25"], "load stays on this host"),
         (&["smoke", "--relay", "exim"], "baton, baton:N, postfix or an address"),
         (&["everything"], "many-domains"),
         (&["smoke", "--shards", "65"], "auto or 1 to 64"),
         (&["smoke", "--relay", "baton:0"], "auto or 1 to 64"),
         (&["smoke", "queued-1m", "--relay", "127.0.0.1:25"], "cannot be told to let any wait"),
+        (&["backlog", "--relay", "127.0.0.1:25"], "nor be told to try again"),
+        (&["bad-day", "--relay", "127.0.0.1:25"], "nor be told to try again"),
         (&["smoke", "--work", place, "--baton", "/nowhere/baton"], "--baton says where it is"),
     ];
     for (arguments, word) in cases {

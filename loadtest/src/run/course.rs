@@ -4,6 +4,7 @@
 //! nothing more; or when the relay has nothing more and nothing comes; or when nothing has moved
 //! for a while, or time is up. Deciding what that is worth is left to `collect.rs`.
 
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use super::child::Child;
@@ -100,6 +101,7 @@ pub fn warm_up(stage: &mut Stage<'_>) -> Result<(), Error> {
 /// The load and the drain. Everything but the source still runs when this returns.
 pub fn measure(stage: &mut Stage<'_>) -> Result<Seen, Error> {
     let mut notes = Vec::new();
+    settle_disk(stage)?;
     let held = hold_idle(stage, &mut notes)?;
     let syncs = stage.relay.syncs()?;
     let dns_before = stage.dns.as_mut().map(Child::cpu);
@@ -200,6 +202,14 @@ fn early_max(rate: Rate) -> Duration {
         Rate::Answered => Duration::ZERO,
         Rate::PerSecond(rate) => Duration::from_secs_f64(INTERVALS / rate),
     }
+}
+
+/// What came before is on the disk, and nobody pays for it in what is measured.
+fn settle_disk(stage: &Stage<'_>) -> Result<(), Error> {
+    let folder = &stage.folder;
+    let synced = File::open(folder).and_then(|file| kernel::sync_file_system(&file));
+    synced.map_err(Error::file(folder))?;
+    stage.turn.watch.pause(QUIET)
 }
 
 fn backlog_note(sent: &Sent, drain: Duration) -> String {

@@ -42,6 +42,8 @@ pub struct Turn<'a> {
     pub args: &'a Args,
     pub watch: &'a Watch,
     pub work: &'a Path,
+    /// Of the command, in all its serials.
+    pub nonce: &'a str,
     pub scenario: Scenario,
     pub plan: Plan,
     pub relay: RelayKind,
@@ -124,7 +126,7 @@ impl<'a> Stage<'a> {
         let mut words = words(&["send", "--progress", "--pipelining"]);
         let mut say = |name: &str, value: String| words.extend([format!("--{name}"), value]);
         say("to", self.relay.address().address().to_string());
-        say("run-id", format!("wait{}", self.turn.number));
+        say("run-id", format!("wait{}x{}", self.turn.number, self.turn.nonce));
         say("messages", waiting.messages.to_string());
         say("domains", waiting.domains.to_string());
         say("domain-suffix", UNREACHABLE.to_owned());
@@ -142,11 +144,13 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Before the serials of a purpose; differs between runs.
+/// Before the serials of a purpose; differs between runs, and between those of any two commands: a
+/// relay that runs already may still have mail of an earlier one.
 pub fn run_id(turn: Turn<'_>, purpose: Purpose) -> String {
+    let Turn { number, nonce, .. } = turn;
     match purpose {
-        Purpose::WarmUp => format!("warm{}", turn.number),
-        Purpose::Refuse | Purpose::Measure => format!("run{}", turn.number),
+        Purpose::WarmUp => format!("warm{number}x{nonce}"),
+        Purpose::Refuse | Purpose::Measure => format!("run{number}x{nonce}"),
     }
 }
 

@@ -207,7 +207,10 @@ impl Relay {
     /// What differs from what another relay gets, and what could not be measured.
     pub fn notes(&self) -> Vec<String> {
         match self {
-            Relay::Baton(_) => Vec::new(),
+            Relay::Baton(_) => vec![
+                "its fsyncs are those of its write-ahead log in what was measured, by its own count"
+                    .to_owned(),
+            ],
             Relay::Postfix(postfix) => postfix.notes(),
             Relay::Other(other) => other.notes(),
         }

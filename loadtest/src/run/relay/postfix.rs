@@ -374,6 +374,7 @@ fn settings(around: Surroundings<'_>) -> Vec<(String, String)> {
         settings.extend([
             setting("smtp_tls_security_level", "may"),
             setting("smtp_tls_connection_reuse", "yes"),
+            setting("smtp_tls_session_cache_database", "btree:$data_directory/smtp_scache"),
         ]);
     }
     settings
@@ -408,7 +409,8 @@ fn main_cf(folder: &Path, around: Surroundings<'_>, settings: &[(String, String)
     );
     if around.plan.source.encryption == Encryption::Starttls {
         main.push_str(&format!(
-            "smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {place}/config/chain.pem\n"
+            "smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {place}/config/chain.pem\n\
+             smtpd_tls_session_cache_database = btree:$data_directory/smtpd_scache\n"
         ));
     }
     main.push_str(&match around.names {
