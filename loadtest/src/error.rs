@@ -89,11 +89,21 @@ pub enum Error {
         scenario: String,
         relay: String,
     },
+    /// Who is known by an address alone cannot say what it still holds, nor be told to try again.
+    CannotAsk {
+        scenario: String,
+        relay: String,
+    },
     /// Of the mail that a run needs in the queue.
     NotFilled {
         wanted: u64,
         accepted: u64,
         why: Option<String>,
+    },
+    /// A relay that was to show how fast it is did not do what it was to do.
+    NoRate {
+        relay: String,
+        why: Vec<String>,
     },
     /// An answer of a relay's own interface.
     Answer {
@@ -155,9 +165,18 @@ impl fmt::Display for Error {
                 "{scenario} needs mail that waits in the queue, and {relay} cannot be told to let \
                  any wait; allowed there: baton, postfix"
             ),
+            Error::CannotAsk { scenario, relay } => write!(
+                out,
+                "{scenario} has mail wait with the relay, and {relay} can neither be asked what it \
+                 holds nor be told to try again; allowed there: baton, postfix"
+            ),
             Error::NotFilled { wanted, accepted, why } => {
                 write!(out, "of {wanted} messages that were to wait, {accepted} were accepted")?;
                 why.as_ref().map_or(Ok(()), |why| write!(out, ": {why}"))
+            }
+            Error::NoRate { relay, why } => {
+                let why = why.join("; ");
+                write!(out, "{relay} was tried to find a rate, and that run failed: {why}")
             }
             Error::Answer { from, what } => write!(out, "{from} answered {what}"),
             Error::Executor(what) => write!(out, "cannot start the io_uring executor: {what}"),

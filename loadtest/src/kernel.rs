@@ -4,6 +4,7 @@
 //! clock, the limit on open files, signals, the ties of a child. Decides nothing about SMTP or
 //! load.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
@@ -91,6 +92,13 @@ pub fn process_cpu(pid: u32) -> io::Result<Duration> {
         return Err(io::Error::last_os_error());
     }
     Ok(Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32))
+}
+
+/// Writes all that is dirty in the file system of this file, whoever wrote it, and waits for that.
+pub fn sync_file_system(file: &File) -> io::Result<()> {
+    // SAFETY: the call takes a number, that of a file which is open, and touches no memory of ours.
+    let code = unsafe { libc::syncfs(file.as_raw_fd()) };
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Time since the boot of the machine (without sleep): the one clock that all its processes share

@@ -48,6 +48,8 @@ pub enum Fault {
     WrongRecipient(u64),
     /// Recipients of this domain are accepted and never served, without a notice.
     Discard(&'static str),
+    /// From this message on everybody is sent away with 421, at the greeting already.
+    Leave(u64),
     /// Delivered so much later.
     Late(u64, Duration),
     /// The relay does nothing at all for so long, once, from when this message has come in.
@@ -174,6 +176,10 @@ impl Relay {
             replies: Vec::new(),
             stream,
         };
+        if self.leaves() {
+            client.say("421 4.3.2 leaving");
+            return client.flush();
+        }
         client.say("220 faulty.test ESMTP");
         let mut mail = Mail::default();
         while let Some(line) = client.line()? {
@@ -199,11 +205,19 @@ impl Relay {
                 "DATA" => {
                     client.say("354 go ahead");
                     mail.content = client.dotted()?;
+                    if self.leaves() {
+                        client.say("421 4.3.2 leaving");
+                        return client.flush();
+                    }
                     client.say(self.take_in(std::mem::take(&mut mail)));
                 }
                 "BDAT" => {
                     let octets = line.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok());
                     mail.content = client.octets(octets.ok_or(io::ErrorKind::InvalidData)?)?;
+                    if self.leaves() {
+                        client.say("421 4.3.2 leaving");
+                        return client.flush();
+                    }
                     client.say(self.take_in(std::mem::take(&mut mail)));
                 }
                 "QUIT" => {
@@ -214,6 +228,14 @@ impl Relay {
             }
         }
         Ok(())
+    }
+
+    /// Whether the next message is the first that it does not take.
+    fn leaves(&self) -> bool {
+        let Fault::Leave(at) = self.fault else {
+            return false;
+        };
+        self.intake.lock().unwrap().count + 1 >= at
     }
 
     /// Takes a message into the queue, in the way of the fault; returns the reply.

@@ -141,6 +141,20 @@ fn must_fail(host: u8, fault: Fault, word: &str) {
     assert!(work.0.join(&kept[0]).join("sent").is_file());
 }
 
+/// Some sessions hear it as an answer, the others find nobody to talk to.
+#[test]
+fn a_relay_that_leaves_fails_the_run() {
+    let work = Scratch::new("run-leaves");
+    let path = work.path("report.json");
+    let relay = Subject::start(10, Fault::Leave(70));
+    let more = ["--messages", "400", "--stall", "2", "--report", &path];
+    let output = relay.run(&work, &more).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let balance = &report(&path)["runs"][0]["balance"];
+    assert_eq!((&balance["missing"], &balance["holds"]), (&0.into(), &false.into()), "{balance}");
+    assert!(balance["examples"].to_string().contains("the source gave up"), "{balance}");
+}
+
 /// The k-th message behind the one that began the stall was due k/200 s later at the latest, and
 /// none is answered before its end: on any machine a hundred wait half a second or more.
 #[test]
@@ -224,13 +238,15 @@ fn whatever_ends_a_run_ends_what_it_started() {
 fn what_cannot_be_run_is_said() {
     let work = Scratch::new("run-refused");
     let place = work.0.to_str().unwrap();
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["smoke", "--relay", "192.0.2.1:25"], "load stays on this host"),
         (&["smoke", "--relay", "exim"], "baton, baton:N, postfix or an address"),
         (&["everything"], "many-domains"),
         (&["smoke", "--shards", "65"], "auto or 1 to 64"),
         (&["smoke", "--relay", "baton:0"], "auto or 1 to 64"),
         (&["smoke", "queued-1m", "--relay", "127.0.0.1:25"], "cannot be told to let any wait"),
+        (&["backlog", "--relay", "127.0.0.1:25"], "nor be told to try again"),
+        (&["bad-day", "--relay", "127.0.0.1:25"], "nor be told to try again"),
         (&["smoke", "--work", place, "--baton", "/nowhere/baton"], "--baton says where it is"),
     ];
     for (arguments, word) in cases {

@@ -61,11 +61,11 @@ impl Figure {
             Figure::PerSecond => Some(run.relayed_per_s),
             Figure::PerHour => Some(run.relayed_per_s * 3600.0),
             Figure::AcceptP50 => measured(&run.accept).map(|accept| accept.ms.p50),
-            Figure::AcceptP99 => measured(&run.accept).map(|accept| accept.ms.p99),
-            Figure::AcceptP99_9 => measured(&run.accept).map(|accept| accept.ms.p99_9),
+            Figure::AcceptP99 => tail(run, &run.accept, 0.99).map(|accept| accept.ms.p99),
+            Figure::AcceptP99_9 => tail(run, &run.accept, 0.999).map(|accept| accept.ms.p99_9),
             Figure::AcceptMax => measured(&run.accept).map(|accept| accept.ms.max),
             Figure::EndToEndP50 => measured(&run.end_to_end).map(|whole| whole.ms.p50),
-            Figure::EndToEndP99 => measured(&run.end_to_end).map(|whole| whole.ms.p99),
+            Figure::EndToEndP99 => tail(run, &run.end_to_end, 0.99).map(|whole| whole.ms.p99),
             Figure::RelayCpu => cpu(run, &["relay"]),
             Figure::OtherCpu => cpu(run, &["source", "sink"]),
             Figure::Memory => {
@@ -140,6 +140,12 @@ impl Figure {
 /// Zero messages have no latencies, and zero is not one.
 pub fn measured(latency: &Latency) -> Option<&Latency> {
     (latency.ms.max > 0.0 || !latency.buckets.is_empty()).then_some(latency)
+}
+
+/// Ten samples beyond a percentile are the fewest that say anything about it.
+fn tail<'a>(run: &Run, latency: &'a Latency, quantile: f64) -> Option<&'a Latency> {
+    let beyond = run.balance.accepted as f64 * (1.0 - quantile);
+    measured(latency).filter(|_| beyond >= 10.0)
 }
 
 /// Of these programs together, unless one of them is unknown.

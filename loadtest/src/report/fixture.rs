@@ -149,6 +149,7 @@ fn balance(messages: u64) -> Balance {
         missing: 0,
         duplicates: 0,
         corrupt: 0,
+        contradicted: 0,
         unexpected: 0,
         holds: true,
         examples: Vec::new(),

@@ -104,7 +104,10 @@ pub struct Balance {
     pub missing: u64,
     pub duplicates: u64,
     pub corrupt: u64,
-    /// Delivered, and never sent or refused.
+    /// Delivered, and the sender was told that it was not.
+    #[serde(default)]
+    pub contradicted: u64,
+    /// Delivered or returned, and never sent or refused.
     pub unexpected: u64,
     pub holds: bool,
     /// Some of what is wrong, to begin a search with.

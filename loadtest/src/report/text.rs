@@ -88,6 +88,7 @@ pub fn sentence(balance: &Balance) -> String {
     let rest = [
         (balance.missing, "missing"),
         (balance.corrupt, "corrupt"),
+        (balance.contradicted, "both delivered and bounced"),
         (balance.unexpected, "unexpected"),
         (balance.duplicates, "delivered again"),
         (balance.refused, "refused"),

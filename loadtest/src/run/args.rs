@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::scenario::{Amount, Plan, Scenario};
+use super::scenario::{Amount, Course, Plan, Scenario};
 use crate::args::{positive, rate};
 use crate::error::Error;
 use crate::loopback::Loopback;
@@ -153,6 +153,20 @@ impl Args {
         match (other, self.scenarios.iter().find(waits)) {
             (Some(relay), Some(scenario)) => {
                 Err(Error::CannotWait { scenario: scenario.name(), relay: relay.to_string() })
+            }
+            _ => self.check_judged(other),
+        }
+    }
+
+    /// What some scenarios leave with a relay is only known if it can be asked.
+    fn check_judged(&self, other: Option<&RelayKind>) -> Result<(), Error> {
+        let asks = |scenario: &&Scenario| {
+            let plan = scenario.plan();
+            plan.course == Course::Backlog || !plan.receivers.take_everything()
+        };
+        match (other, self.scenarios.iter().find(asks)) {
+            (Some(relay), Some(scenario)) => {
+                Err(Error::CannotAsk { scenario: scenario.name(), relay: relay.to_string() })
             }
             _ => Ok(()),
         }

@@ -10,20 +10,25 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::course::{Drained, Seen, Usage};
-use super::scenario::{Again, WarmUp};
+use super::scenario::{Course, Receivers, WarmUp};
 use super::series;
 use super::stage::{Purpose, Stage, run_id};
 use super::waiting::Held;
 use crate::balance::{self, Books, Elsewhere, Limits};
 use crate::error::Error;
 use crate::ledger;
-use crate::progress::{Received, Since};
+use crate::progress::{Received, Sent, Since};
 use crate::report::model::{Balance, Cost, Latency, Run};
+
+/// What the sink calls a message that it took and did not answer.
+const DROPPED_TAKEN: &str = "dropped-taken";
 
 /// Ends the sink and adds everything up. The relay must still run, it is asked what it holds.
 pub fn collect(stage: &mut Stage<'_>, mut seen: Seen, held: Held) -> Result<Run, Error> {
     let waiting = waiting(stage)?;
-    let given_up = stage.relay.given_up();
+    let willing = stage.turn.plan.receivers.take_everything();
+    // Its log may be long.
+    let given_up = if willing { Vec::new() } else { stage.relay.given_up() };
     let in_queue = held.count(&stage.relay)?;
     stage.sink.stop(stage.turn.watch);
     let asked = queries(stage);
@@ -40,14 +45,26 @@ pub fn collect(stage: &mut Stage<'_>, mut seen: Seen, held: Held) -> Result<Run,
              reach the sink"
         ));
     }
-    let mut balance = balance(stage, &books.balance()?, seen.sent.sent);
+    let mut balance = balance(&books.balance()?, again_max(stage, &received)?, seen.sent.sent);
+    seen.failures.extend(strangers(&received));
+    seen.failures.extend(unwilling(stage.turn.plan.receivers, seen.drained, &balance, &received));
+    balance.holds &= seen.failures.is_empty();
+    balance.examples.append(&mut seen.failures);
     held.enter(in_queue, &mut balance);
     let relayed = books.whole_messages();
-    let seconds = seen.last.saturating_sub(seen.start).as_secs_f64();
+    let last = received.last_us.map_or(seen.over, Duration::from_micros);
+    let seconds = last.saturating_sub(seen.start).as_secs_f64();
+    if stage.turn.plan.course == Course::Backlog {
+        seen.notes.push(backlog_note(&seen.sent, last.saturating_sub(seen.drain_start)));
+    }
     let mut notes = stage.relay.notes();
     notes.extend(held.note());
     notes.extend(asked);
     notes.extend(drain_note(seen.drained));
+    if received.secured > 0 && received.secured < received.sessions {
+        let Received { secured, sessions, .. } = received;
+        notes.push(format!("{secured} of the {sessions} sessions with the sink were encrypted"));
+    }
     notes.extend(seen.sent.first_refusal.iter().map(|text| format!("first refusal: {text}")));
     notes.append(&mut seen.notes);
     let turn = stage.turn;
@@ -66,7 +83,7 @@ pub fn collect(stage: &mut Stage<'_>, mut seen: Seen, held: Held) -> Result<Run,
         end_to_end: end_to_end(&received, seen.sent.latency_from),
         fsyncs_per_message: seen.syncs.map(|syncs| syncs as f64 / each(seen.sent.accepted)),
         costs: costs(stage, &seen, relayed),
-        series: series::lay_out(&seen, &sink_ticks),
+        series: series::lay_out(&seen, last, &sink_ticks),
         balance,
         notes,
     })
@@ -144,11 +161,82 @@ fn settle(books: &mut Books, named: Vec<String>, elsewhere: Elsewhere) -> u64 {
     settled
 }
 
-fn balance(stage: &Stage<'_>, counted: &balance::Balance, messages_sent: u64) -> Balance {
-    let again_max = match stage.turn.plan.again {
-        Again::Failure => 0,
-        Again::Reported => u64::MAX,
-    };
+/// What the relay made up, or sent to the wrong place.
+fn strangers(received: &Received) -> Vec<String> {
+    let Received { foreign, notices, astray, .. } = *received;
+    let mut failures = Vec::new();
+    let unknown = foreign.saturating_sub(notices + astray);
+    if unknown > 0 {
+        failures.push(format!("the sink took {unknown} messages that nobody sent"));
+    }
+    if astray > 0 {
+        failures.push(format!("{astray} notices came to another than the sender"));
+    }
+    failures
+}
+
+/// What cannot be with receivers that take everything, unless the relay is at fault.
+fn unwilling(
+    receivers: Receivers,
+    drained: Drained,
+    balance: &Balance,
+    received: &Received,
+) -> Vec<String> {
+    let mut failures = Vec::new();
+    if !receivers.take_everything() {
+        return failures;
+    }
+    let Balance { queued, bounced, .. } = *balance;
+    if queued > 0 && matches!(drained, Drained::Stalled(_) | Drained::Time(_)) {
+        failures.push(format!("the relay still held {queued} that the receivers would have taken"));
+    }
+    if bounced > 0 {
+        failures.push(format!("the relay bounced {bounced} that the receivers would have taken"));
+    }
+    if receivers == Receivers::Encrypting && received.sessions > 0 && received.secured == 0 {
+        failures.push("the relay encrypted none of its sessions with the sink".to_owned());
+    }
+    failures
+}
+
+/// Deliveries that may come again: a relay whose connection ends before the answer cannot know that
+/// all recipients of the message have it.
+fn again_max(stage: &Stage<'_>, received: &Received) -> Result<u64, Error> {
+    match received.behaviours.get(DROPPED_TAKEN) {
+        Some(messages) => Ok(messages * most_recipients(&stage.file("sent"))?),
+        None => Ok(0),
+    }
+}
+
+/// Recipients of the message that has most; its lines in the ledger are together.
+fn most_recipients(sent: &Path) -> Result<u64, Error> {
+    let (mut serial, mut count, mut most) = (String::new(), 0, 0);
+    ledger::read(sent, |fields| {
+        let this = *fields.first()?;
+        if this != serial {
+            serial.replace_range(.., this);
+            count = 0;
+        }
+        count += 1;
+        most = most.max(count);
+        Some(())
+    })?;
+    Ok(most)
+}
+
+/// Of the messages that waited together until the receivers came back.
+fn backlog_note(sent: &Sent, drain: Duration) -> String {
+    let (fill, drain) = (sent.seconds.max(1e-9), drain.as_secs_f64().max(1e-9));
+    let messages = sent.accepted as f64;
+    format!(
+        "backlog: filled in {fill:.1} s ({:.0} messages/s), drained in {drain:.1} s ({:.0} \
+         messages/s) after the receivers came back and the relay was told to try again",
+        messages / fill,
+        messages / drain
+    )
+}
+
+fn balance(counted: &balance::Balance, again_max: u64, messages_sent: u64) -> Balance {
     let limits =
         Limits { duplicates_max: again_max, contradicted_max: again_max, unexpected_max: 0 };
     Balance {
@@ -162,6 +250,7 @@ fn balance(stage: &Stage<'_>, counted: &balance::Balance, messages_sent: u64) ->
         missing: counted.missing,
         duplicates: counted.duplicates,
         corrupt: counted.corrupt,
+        contradicted: counted.contradicted,
         unexpected: counted.unexpected,
         holds: counted.holds(limits),
         examples: counted.examples.clone(),
@@ -280,6 +369,13 @@ mod tests {
         let balance = books.balance().unwrap();
         // The second time that address was named, nothing of it was open any more.
         assert_eq!((balance.queued, balance.bounced, balance.missing), (1, 2, 0));
+    }
+
+    #[test]
+    fn a_message_comes_again_for_all_its_recipients() {
+        let sent = "r-1\ta@x\t250\nr-2\ta@x\t250\nr-2\tb@x\t250\nr-3\tb@x\t250\n";
+        assert_eq!(with_file(sent, most_recipients).unwrap(), 2);
+        assert_eq!(with_file("", most_recipients).unwrap(), 0);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! nothing more; or when the relay has nothing more and nothing comes; or when nothing has moved
 //! for a while, or time is up. Deciding what that is worth is left to `collect.rs`.
 
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use super::child::Child;
@@ -11,14 +12,14 @@ use super::line::Line;
 use super::machine::Busy;
 use super::relay::Queue;
 use super::sampler::{self, Sample, Sampler};
-use super::scenario::Course;
+use super::scenario::{Amount, Course};
 use super::stage::{Purpose, Stage};
 use crate::balance::Books;
 use crate::error::Error;
 use crate::idle::Held;
 use crate::kernel;
 use crate::process;
-use crate::progress::{PERIOD, Sent, Tick};
+use crate::progress::{Finish, PERIOD, Sent, Tick};
 
 /// Between two looks at the ticks of the others.
 pub(super) const LOOK_APART: Duration = Duration::from_millis(20);
@@ -32,12 +33,14 @@ const WARM_UP_MAX: Duration = Duration::from_secs(120);
 /// What was seen of a run that is over; all times are `kernel::monotonic`.
 pub struct Seen {
     pub sent: Sent,
-    /// At the first message, to some milliseconds.
+    /// Of the source.
     pub start: Duration,
-    /// At the last delivery; at the end of the drain when there was none.
-    pub last: Duration,
+    /// When the source had ended.
+    pub drain_start: Duration,
+    /// Of the drain.
+    pub over: Duration,
     pub source_ticks: Vec<Tick>,
-    /// None when its processes are unknown.
+    /// Empty when its processes are unknown.
     pub relay: Vec<Sample>,
     pub source: Usage,
     /// Its CPU time is known when it has ended.
@@ -46,6 +49,8 @@ pub struct Seen {
     pub syncs: Option<u64>,
     pub drained: Drained,
     pub notes: Vec<String>,
+    /// Why the run counts for nothing, whatever its balance.
+    pub failures: Vec<String>,
 }
 
 /// What one of our own programs used.
@@ -98,6 +103,7 @@ pub fn warm_up(stage: &mut Stage<'_>) -> Result<(), Error> {
 /// The load and the drain. Everything but the source still runs when this returns.
 pub fn measure(stage: &mut Stage<'_>) -> Result<Seen, Error> {
     let mut notes = Vec::new();
+    settle_disk(stage)?;
     let held = hold_idle(stage, &mut notes)?;
     let syncs = stage.relay.syncs()?;
     let dns_before = stage.dns.as_mut().map(Child::cpu);
@@ -120,6 +126,7 @@ pub fn measure(stage: &mut Stage<'_>) -> Result<Seen, Error> {
     }
     let sent = source.told().sent.clone().ok_or_else(|| source.failure())?;
     notes.extend(source.complaints());
+    let failures = shortfalls(stage.turn.plan.amount, &sent);
     if purpose == Purpose::Refuse {
         guests.ended += stage.sink.cpu();
         stage.renew_sink(Purpose::Measure)?;
@@ -138,16 +145,11 @@ pub fn measure(stage: &mut Stage<'_>) -> Result<Seen, Error> {
     let dns = stage.dns.as_mut().map(Child::cpu).zip(dns_before);
     guests.ended += source.cpu();
     notes.extend(guests.note(stage, &relay, over.saturating_sub(launch)));
-    let last = last_delivery(stage).unwrap_or(over);
-    if purpose == Purpose::Refuse {
-        notes.push(backlog_note(&sent, last.saturating_sub(drain_start)));
-    }
     let source_ticks = std::mem::take(&mut source.told().ticks);
-    let first = source_ticks.first().map(|tick| Duration::from_millis(tick.at_ms));
     Ok(Seen {
-        // The first tick comes a period after the start, hardly later and never sooner.
-        start: first.map_or(launch, |first| first.saturating_sub(PERIOD).max(launch)),
-        last,
+        start: Duration::from_micros(sent.start_us),
+        drain_start,
+        over,
         source_ticks,
         relay,
         source: Usage { cpu: source.cpu(), memory_peak: meters.source },
@@ -160,18 +162,42 @@ pub fn measure(stage: &mut Stage<'_>) -> Result<Seen, Error> {
         syncs,
         drained,
         notes,
+        failures,
     })
 }
 
-fn backlog_note(sent: &Sent, drain: Duration) -> String {
-    let (fill, drain) = (sent.seconds.max(1e-9), drain.as_secs_f64().max(1e-9));
-    let messages = sent.accepted as f64;
-    format!(
-        "backlog: filled in {fill:.1} s ({:.0} messages/s), drained in {drain:.1} s ({:.0} \
-         messages/s) after the receivers came back and the relay was told to try again",
-        messages / fill,
-        messages / drain
-    )
+/// What the source was to do and did not: a run with less load than its scenario's is none of it.
+fn shortfalls(amount: Amount, sent: &Sent) -> Vec<String> {
+    let mut shortfalls = Vec::new();
+    let answered = sent.accepted + sent.deferred + sent.rejected;
+    let wanted = match amount {
+        Amount::Messages(wanted) => wanted.to_string(),
+        Amount::Time(time) => format!("those of {} s", time.as_secs()),
+    };
+    let few = matches!(amount, Amount::Messages(wanted) if answered < wanted);
+    let Sent { finish, sessions_given_up, unknown, .. } = sent;
+    if few || *finish != Finish::Whole || *sessions_given_up > 0 {
+        shortfalls.push(format!(
+            "the source gave up: messages answered: {answered} of {wanted}, of unknown fate: \
+             {unknown}; sessions that could not connect again: {sessions_given_up}"
+        ));
+    }
+    if sent.never_sent > 0 {
+        shortfalls.push(format!("{} messages were due and never sent", sent.never_sent));
+    }
+    let refused = sent.deferred + sent.rejected;
+    if refused > 0 {
+        shortfalls.push(format!("the relay refused {refused} of {answered} messages"));
+    }
+    shortfalls
+}
+
+/// What came before is on the disk, and nobody pays for it in what is measured.
+fn settle_disk(stage: &Stage<'_>) -> Result<(), Error> {
+    let folder = &stage.folder;
+    let synced = File::open(folder).and_then(|file| kernel::sync_file_system(&file));
+    synced.map_err(Error::file(folder))?;
+    stage.turn.watch.pause(QUIET)
 }
 
 /// Opens the sessions that do nothing, if the scenario wants them, and weighs them.
@@ -256,13 +282,6 @@ fn has_all(stage: &Stage<'_>) -> Result<bool, Error> {
     Ok(books.outstanding().next().is_none())
 }
 
-/// When the sink's ledger was last written to: the file system keeps that to some milliseconds.
-fn last_delivery(stage: &Stage<'_>) -> Option<Duration> {
-    let file = std::fs::metadata(stage.file("delivered")).ok()?;
-    let ago = file.modified().ok()?.elapsed().ok()?;
-    if file.len() == 0 { None } else { kernel::monotonic().checked_sub(ago) }
-}
-
 /// Cores that programs which are no part of the run may use without a word.
 const GUESTS_CORES: f64 = 0.1;
 
@@ -332,5 +351,53 @@ impl Stage<'_> {
         self.relay.must_live()?;
         self.sink.must_live()?;
         self.dns.as_mut().map_or(Ok(()), Child::must_live)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::latency::Percentiles;
+    use crate::progress::Since;
+
+    fn sent(accepted: u64, deferred: u64, unknown: u64) -> Sent {
+        Sent {
+            run_id: "r".to_owned(),
+            finish: Finish::Whole,
+            start_us: 0,
+            sent: accepted + deferred + unknown,
+            accepted,
+            deferred,
+            rejected: 0,
+            unknown,
+            never_sent: 0,
+            sessions_given_up: 0,
+            recipients_accepted: accepted,
+            connections: 1,
+            connections_lost: 0,
+            bytes: 0,
+            seconds: 1.0,
+            messages_per_s: 1.0,
+            latency_from: Since::FinalDot,
+            latency_ms: Percentiles::default(),
+            latency_buckets: Vec::new(),
+            refusal_latency_ms: Percentiles::default(),
+            refusal_latency_buckets: Vec::new(),
+            first_refusal: None,
+        }
+    }
+
+    #[test]
+    fn a_source_that_gave_up_is_told_from_one_that_is_done() {
+        let told = |amount, sent: Sent| shortfalls(amount, &sent).len();
+        let (count, time) = (Amount::Messages(10), Amount::Time(Duration::from_secs(60)));
+        assert_eq!(told(count, sent(10, 0, 0)), 0);
+        assert_eq!(told(count, sent(9, 0, 1)), 1);
+        assert_eq!(told(count, sent(0, 0, 10)), 1);
+        assert_eq!(told(count, sent(9, 1, 0)), 1);
+        assert_eq!(told(time, sent(9, 0, 0)), 0);
+        assert_eq!(told(time, Sent { finish: Finish::Stalled, ..sent(9, 0, 0) }), 1);
+        assert_eq!(told(time, Sent { sessions_given_up: 1, ..sent(9, 0, 0) }), 1);
+        assert_eq!(told(time, Sent { never_sent: 3, ..sent(9, 0, 0) }), 1);
     }
 }

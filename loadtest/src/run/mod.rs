@@ -32,7 +32,8 @@ mod waiting;
 mod watch;
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -59,7 +60,7 @@ pub fn run(args: Args) -> Result<ExitCode, Error> {
     let watch = Watch::begin()?;
     let work = Work::make(&args.work)?;
     if args.relay.iter().any(|relay| !matches!(relay, RelayKind::Other(_))) {
-        machine::must_be_disk(&work.0)?;
+        machine::must_be_disk(&work.folder)?;
     }
     let mut bench = Bench { args: &args, watch: &watch, work: &work, turns: 0, runs: Vec::new() };
     let started = jiff::Timestamp::now();
@@ -82,7 +83,7 @@ pub fn run(args: Args) -> Result<ExitCode, Error> {
         started: started.to_string(),
         command: args::command(std::env::args()),
         seed: args.seed,
-        machine: machine::describe(&work.0, versions(&runs)),
+        machine: machine::describe(&work.folder, versions(&runs)),
         runs,
     };
     print!("{}", text::text(&report));
@@ -123,7 +124,11 @@ impl<'a> Bench<'a> {
                 if !rates.contains_key(&name) {
                     rates.insert(name.clone(), self.rate(scenario, plan)?);
                 }
-                for relay in self.args.relay.iter().copied() {
+                // Another one begins each round: what one leaves to be written meets all in turn.
+                let mut relays = self.args.relay.clone();
+                let first = (round as usize - 1) % relays.len().max(1);
+                relays.rotate_left(first);
+                for relay in relays {
                     let turn = self.turn(scenario, plan, relay, round, rates[&name]);
                     let mut run = self.one(turn)?;
                     if relay == RelayKind::Postfix {
@@ -152,7 +157,8 @@ impl<'a> Bench<'a> {
         Turn {
             args: self.args,
             watch: self.watch,
-            work: &self.work.0,
+            work: &self.work.folder,
+            nonce: &self.work.nonce,
             scenario,
             plan,
             relay,
@@ -202,7 +208,12 @@ impl<'a> Bench<'a> {
         let mut slowest = f64::MAX;
         for relay in self.args.relay.iter().copied() {
             let turn = self.turn(scenario, probe, relay, 0, Rate::Answered);
-            slowest = slowest.min(self.one(turn)?.relayed_per_s);
+            let run = self.one(turn)?;
+            if !run.balance.holds || run.relayed_per_s <= 0.0 {
+                let (relay, why) = (relay.to_string(), run.balance.examples);
+                return Err(Error::NoRate { relay, why });
+            }
+            slowest = slowest.min(run.relayed_per_s);
         }
         Ok(Rate::PerSecond((slowest * share).max(1.0)))
     }
@@ -242,6 +253,8 @@ impl<'a> Bench<'a> {
 enum Syncs {
     PerMessage(f64),
     Unknown(String),
+    /// The pass went wrong.
+    Failed(Vec<String>),
 }
 
 impl Syncs {
@@ -255,6 +268,11 @@ impl Syncs {
                 ));
             }
             Syncs::Unknown(why) => run.notes.push(why.clone()),
+            Syncs::Failed(why) => {
+                run.balance.holds = false;
+                let why = why.iter().map(|why| format!("in the pass that counts fsyncs: {why}"));
+                run.balance.examples.extend(why);
+            }
         }
     }
 }
@@ -262,9 +280,14 @@ impl Syncs {
 /// Calls that sync, of a Postfix under strace from its start to its end.
 fn count_syncs(turn: Turn<'_>) -> Result<Syncs, Error> {
     let mut stage = Stage::set_up(turn, Purpose::Measure)?;
-    let drained = course::measure(&mut stage)?.drained;
+    let seen = course::measure(&mut stage)?;
+    let drained = seen.drained;
+    let balance = collect::collect(&mut stage, seen, waiting::Held::default())?.balance;
     stage.relay.stop(turn.watch)?;
     let counted = stage.relay.traced_syncs()?;
+    if !balance.holds {
+        return Ok(Syncs::Failed(balance.examples));
+    }
     Ok(match (drained, counted) {
         (Drained::Everything, Some(count)) => {
             Syncs::PerMessage(count as f64 / SYNC_MESSAGES as f64)
@@ -276,18 +299,27 @@ fn count_syncs(turn: Turn<'_>) -> Result<Syncs, Error> {
 }
 
 /// A folder for all runs, gone when this is.
-struct Work(PathBuf);
+struct Work {
+    folder: PathBuf,
+    /// What no other command on this machine has.
+    nonce: String,
+}
 
 impl Work {
     fn make(parent: &Path) -> Result<Work, Error> {
-        let path = parent.join(format!("baton-load-run-{}", std::process::id()));
-        fs::create_dir_all(&path).map_err(Error::file(&path))?;
-        Ok(Work(path))
+        let now = jiff::Timestamp::now().as_millisecond().unsigned_abs();
+        let nonce = format!("{}p{}", base36(now), base36(std::process::id().into()));
+        let folder = parent.join(format!("baton-load-run-{nonce}"));
+        fs::create_dir_all(parent).map_err(Error::file(parent))?;
+        // Never one that is there already. Users that daemons change to may pass, nobody may look.
+        let made = DirBuilder::new().mode(0o711).create(&folder);
+        made.map_err(Error::file(&folder))?;
+        Ok(Work { folder, nonce })
     }
 
     /// Beside the folder, so that they stay.
     fn keep_ledgers(&self, run: &Path, number: u32) {
-        let kept = PathBuf::from(format!("{}-failed-{number}", self.0.display()));
+        let kept = PathBuf::from(format!("{}-failed-{number}", self.folder.display()));
         let copied = fs::create_dir_all(&kept).and_then(|()| {
             for name in ["sent", "delivered", "bounced"] {
                 let from = run.join(name);
@@ -306,7 +338,20 @@ impl Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// In the digits 0 to 9 and a to z.
+fn base36(mut number: u64) -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut digits = Vec::new();
+    loop {
+        digits.push(char::from(DIGITS[(number % 36) as usize]));
+        number /= 36;
+        if number == 0 {
+            return digits.into_iter().rev().collect();
+        }
     }
 }
 

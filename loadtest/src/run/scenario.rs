@@ -74,7 +74,6 @@ pub struct Plan {
     pub warm_up: WarmUp,
     /// What is in the relay's queue before the warm-up, and stays there.
     pub waiting: Waiting,
-    pub again: Again,
     pub amount: Amount,
     /// Connections that a relay may have to one site, where that can be set.
     pub connections_max: u32,
@@ -178,14 +177,6 @@ pub struct Waiting {
     pub domains: u32,
 }
 
-/// What a delivery that comes again means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
-    Failure,
-    /// Receivers drop connections before they have answered, so the relay cannot know.
-    Reported,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amount {
     Messages(u64),
@@ -232,7 +223,6 @@ impl Scenario {
                 route: Route::Mx { sites: 200, hosts: Hosts::Spread },
                 receivers: Receivers::Profile("bad-day"),
                 warm_up: WarmUp::Nothing,
-                again: Again::Reported,
                 amount: Amount::Messages(20_000),
                 connections_max: 20,
                 drain_max: Duration::from_secs(60),
@@ -263,6 +253,13 @@ impl Scenario {
             Scenario::Queued100k => small.beside(100_000),
             Scenario::Queued1m => small.beside(1_000_000),
         }
+    }
+}
+
+impl Receivers {
+    /// Nothing is refused or deferred, so nothing has to bounce or wait.
+    pub fn take_everything(self) -> bool {
+        matches!(self, Receivers::Willing | Receivers::Encrypting)
     }
 }
 
@@ -412,7 +409,6 @@ fn small() -> Plan {
         course: Course::Flow,
         warm_up: WarmUp::Strangers,
         waiting: Waiting::NOTHING,
-        again: Again::Failure,
         amount: Amount::Messages(40_000),
         connections_max: 50,
         stall_max: Duration::from_secs(30),

@@ -13,8 +13,9 @@ use crate::report::model::Series;
 /// Longer runs get a wider grid, so that a report stays small.
 const MOMENTS_MAX: usize = 2400;
 
-pub fn lay_out(seen: &Seen, sink: &[Tick]) -> Series {
-    let length = seen.last.saturating_sub(seen.start);
+/// `last` is the moment of the last delivery.
+pub fn lay_out(seen: &Seen, last: Duration, sink: &[Tick]) -> Series {
+    let length = last.saturating_sub(seen.start);
     let step = PERIOD.max(length / MOMENTS_MAX as u32);
     let moments = length.div_duration_f64(step).ceil() as u32;
     let grid: Vec<Duration> = (0..=moments).map(|moment| seen.start + step * moment).collect();

@@ -33,6 +33,8 @@ const WARM_TTL_S: u32 = 3600;
 const WAITING_BYTES: u32 = 1000;
 /// Before the source gives up on a relay that answers nothing.
 const SOURCE_STALL_S: u32 = 60;
+/// Attempts of each session, some seconds, before it gives up on a relay that takes no connection.
+const SOURCE_RECONNECTS_MAX: u32 = 100;
 
 /// One relay under one load.
 #[derive(Clone, Copy)]
@@ -40,6 +42,8 @@ pub struct Turn<'a> {
     pub args: &'a Args,
     pub watch: &'a Watch,
     pub work: &'a Path,
+    /// Of the command, in all its serials.
+    pub nonce: &'a str,
     pub scenario: Scenario,
     pub plan: Plan,
     pub relay: RelayKind,
@@ -122,7 +126,7 @@ impl<'a> Stage<'a> {
         let mut words = words(&["send", "--progress", "--pipelining"]);
         let mut say = |name: &str, value: String| words.extend([format!("--{name}"), value]);
         say("to", self.relay.address().address().to_string());
-        say("run-id", format!("wait{}", self.turn.number));
+        say("run-id", format!("wait{}x{}", self.turn.number, self.turn.nonce));
         say("messages", waiting.messages.to_string());
         say("domains", waiting.domains.to_string());
         say("domain-suffix", UNREACHABLE.to_owned());
@@ -130,6 +134,7 @@ impl<'a> Stage<'a> {
         say("size", WAITING_BYTES.to_string());
         say("seed", self.turn.args.seed.to_string());
         say("stall-s", SOURCE_STALL_S.to_string());
+        say("reconnect", SOURCE_RECONNECTS_MAX.to_string());
         start("source", &words, &self.folder)
     }
 
@@ -139,11 +144,13 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Before the serials of a purpose; differs between runs.
+/// Before the serials of a purpose; differs between runs, and between those of any two commands: a
+/// relay that runs already may still have mail of an earlier one.
 pub fn run_id(turn: Turn<'_>, purpose: Purpose) -> String {
+    let Turn { number, nonce, .. } = turn;
     match purpose {
-        Purpose::WarmUp => format!("warm{}", turn.number),
-        Purpose::Refuse | Purpose::Measure => format!("run{}", turn.number),
+        Purpose::WarmUp => format!("warm{number}x{nonce}"),
+        Purpose::Refuse | Purpose::Measure => format!("run{number}x{nonce}"),
     }
 }
 
@@ -211,6 +218,7 @@ fn source(turn: Turn<'_>, purpose: Purpose, to: Loopback, folder: &Path) -> Vec<
         say("senders", senders.to_string());
     }
     say("stall-s", SOURCE_STALL_S.to_string());
+    say("reconnect", SOURCE_RECONNECTS_MAX.to_string());
     let (ledger, suffix, amount) = match purpose {
         Purpose::WarmUp => {
             let messages = Amount::Messages(turn.plan.warm_up_messages());

@@ -114,6 +114,7 @@ mod tests {
             missing: 0,
             duplicates: 0,
             corrupt: 0,
+            contradicted: 0,
             unexpected: 0,
             holds: true,
             examples: Vec::new(),

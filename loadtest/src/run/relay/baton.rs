@@ -35,6 +35,8 @@ const SYNCS: &str = "baton_wal_syncs_total";
 const ENTRIES: &str = "baton_queue_due_entries";
 /// What it writes of each recipient that it has given up.
 const BOUNCED: &str = "recipient-bounced";
+/// In errors.
+const ADMIN: &str = "baton's admin address";
 
 pub struct Baton {
     process: Child,
@@ -114,7 +116,12 @@ impl Baton {
         let mut ids: HashSet<String> = HashSet::new();
         if all.more {
             for domain in domains {
-                ids.extend(self.list(&format!("limit={ROWS_MAX}&domain={domain}"))?.rows);
+                let list = self.list(&format!("limit={ROWS_MAX}&domain={domain}"))?;
+                if list.more {
+                    let what = format!("more than {ROWS_MAX} messages to {domain} wait");
+                    return Err(Error::Answer { from: ADMIN.to_owned(), what });
+                }
+                ids.extend(list.rows);
             }
         } else {
             ids.extend(all.rows);
@@ -122,10 +129,11 @@ impl Baton {
         let mut waiting = Vec::new();
         for id in ids {
             let path = format!("/api/v1/queue/{id}");
-            // One that was delivered meanwhile is not found.
-            let Ok(detail) = self.json("GET", &path) else {
+            // One that was delivered meanwhile.
+            let Some(body) = self.find("GET", &path)? else {
                 continue;
             };
+            let detail: Value = serde_json::from_str(&body).map_err(|_| self.strange(&body))?;
             let groups = detail["groups"].as_array().into_iter().flatten();
             let recipients = groups.flat_map(|group| group["waiting"].as_array()).flatten();
             waiting.extend(recipients.filter_map(|one| Some(one["address"].as_str()?.to_owned())));
@@ -134,11 +142,17 @@ impl Baton {
     }
 
     pub fn given_up(&self) -> Vec<String> {
-        let log = fs::read_to_string(self.folder.join("events.jsonl")).unwrap_or_default();
-        let lines = log.lines().filter(|line| line.contains(BOUNCED));
-        let events = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let events = events.filter(|event| event["event"] == BOUNCED);
-        events.filter_map(|event| Some(event["recipient"].as_str()?.to_owned())).collect()
+        let mut recipients = Vec::new();
+        super::each_line(&self.folder.join("events.jsonl"), |line| {
+            if !line.contains(BOUNCED) {
+                return;
+            }
+            let event: Value = serde_json::from_str(line).unwrap_or_default();
+            if event["event"] == BOUNCED {
+                recipients.extend(event["recipient"].as_str().map(str::to_owned));
+            }
+        });
+        recipients
     }
 
     pub fn syncs(&self) -> Result<u64, Error> {
@@ -182,11 +196,16 @@ impl Baton {
 
     fn strange(&self, body: &str) -> Error {
         let start: String = body.chars().take(200).collect();
-        Error::Answer { from: "baton's admin address".to_owned(), what: start }
+        Error::Answer { from: ADMIN.to_owned(), what: start }
     }
 
     /// The body of a 200 answer.
     fn ask(&self, method: &str, path: &str) -> Result<String, Error> {
+        self.find(method, path)?.ok_or_else(|| self.strange("404"))
+    }
+
+    /// The same, and nothing of a 404.
+    fn find(&self, method: &str, path: &str) -> Result<Option<String>, Error> {
         let address = self.admin.address();
         let exchange = || {
             let mut stream = TcpStream::connect_timeout(&address, REPLY_MAX)?;
@@ -199,7 +218,8 @@ impl Baton {
         };
         let answer = exchange().map_err(|source| Error::Connect { address, source })?;
         match answer.split_once("\r\n\r\n") {
-            Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(body.to_owned()),
+            Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(Some(body.to_owned())),
+            Some((head, _)) if head.starts_with("HTTP/1.1 404 ") => Ok(None),
             _ => Err(self.strange(&answer)),
         }
     }

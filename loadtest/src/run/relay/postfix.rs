@@ -201,13 +201,14 @@ impl Postfix {
     }
 
     pub fn given_up(&self) -> Vec<String> {
-        let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-        let lines = log.lines().filter(|line| line.contains(" status=bounced "));
-        let recipients = lines.filter_map(|line| {
-            let (_, rest) = line.split_once(" to=<")?;
-            Some(rest.split_once('>')?.0.to_owned())
+        let mut recipients = Vec::new();
+        super::each_line(&self.folder.join("log"), |line| {
+            if line.contains(" status=bounced ") {
+                let rest = line.split_once(" to=<").map(|(_, rest)| rest);
+                recipients.extend(rest.and_then(|rest| Some(rest.split_once('>')?.0.to_owned())));
+            }
         });
-        recipients.collect()
+        recipients
     }
 
     /// What strace counted; it writes when all is over.
@@ -374,6 +375,7 @@ fn settings(around: Surroundings<'_>) -> Vec<(String, String)> {
         settings.extend([
             setting("smtp_tls_security_level", "may"),
             setting("smtp_tls_connection_reuse", "yes"),
+            setting("smtp_tls_session_cache_database", "btree:$data_directory/smtp_scache"),
         ]);
     }
     settings
@@ -408,7 +410,8 @@ fn main_cf(folder: &Path, around: Surroundings<'_>, settings: &[(String, String)
     );
     if around.plan.source.encryption == Encryption::Starttls {
         main.push_str(&format!(
-            "smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {place}/config/chain.pem\n"
+            "smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {place}/config/chain.pem\n\
+             smtpd_tls_session_cache_database = btree:$data_directory/smtpd_scache\n"
         ));
     }
     main.push_str(&match around.names {
