@@ -56,7 +56,7 @@ memory() { awk -v name="$1:" '$1 == name { print $2 }' "/proc/$baton/status"; }
 mib() { awk -v kib="$1" 'BEGIN { printf "%.0f MiB", kib / 1024 }'; }
 delivered() { metric baton_recipients_delivered_total; }
 # field FILE NAME: of the line of JSON that `baton-load send` printed
-field() { grep -m 1 -o "\"$2\":[0-9.]*" "$work/$1" | cut -d: -f2; }
+field() { grep -o "\"$2\":[0-9.]*" "$work/$1" | cut -d: -f2 | sed -n 1p; }
 
 # configuration CONNECTIONS [LINE]: at once to a site; by MX also a line of the table [delivery]
 configuration() {

@@ -105,6 +105,19 @@ impl Child {
         lock(&self.told)
     }
 
+    /// What a source printed at its end.
+    pub fn sent(&self) -> Result<Sent, Error> {
+        // The lock is free again before `failure` takes it.
+        let sent = self.told().sent.clone();
+        sent.ok_or_else(|| self.failure())
+    }
+
+    /// What a sink printed at its end.
+    pub fn received(&self) -> Result<Received, Error> {
+        let received = self.told().received.clone();
+        received.ok_or_else(|| self.failure())
+    }
+
     pub fn last_tick(&self) -> Option<Tick> {
         self.told().ticks.last().copied()
     }
@@ -245,4 +258,25 @@ fn listen(output: impl BufRead, told: &Mutex<Told>) {
 fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
     // Whoever panicked with it held whole lines.
     told.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_ends_without_its_last_line_is_an_error_with_its_words() {
+        let errors = std::env::temp_dir().join(format!("baton-load-child-{}", process::id()));
+        let script = ["-c", "echo no such luck >&2"];
+        let mut command = Command::new("sh");
+        let mut child = Child::start("sh", command.args(script), &errors, Orphan::Killed).unwrap();
+        while child.is_running() {
+            thread::yield_now();
+        }
+        for failure in [child.sent().map(drop), child.received().map(drop)] {
+            let words = failure.unwrap_err().to_string();
+            assert!(words.contains("no such luck"), "{words}");
+        }
+        std::fs::remove_file(errors).unwrap();
+    }
 }

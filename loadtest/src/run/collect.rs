@@ -33,7 +33,7 @@ pub fn collect(stage: &mut Stage<'_>, mut seen: Seen, held: Held) -> Result<Run,
     stage.sink.stop(stage.turn.watch);
     let asked = queries(stage);
     stage.turn.watch.check()?;
-    let received = stage.sink.told().received.clone().ok_or_else(|| stage.sink.failure())?;
+    let received = stage.sink.received()?;
     let sink_ticks = std::mem::take(&mut stage.sink.told().ticks);
 
     let mut books = read_books(stage)?;

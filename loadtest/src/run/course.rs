@@ -124,7 +124,7 @@ pub fn measure(stage: &mut Stage<'_>) -> Result<Seen, Error> {
         line.show("load", stage, &source);
         stage.turn.watch.pause(LOOK_APART)?;
     }
-    let sent = source.told().sent.clone().ok_or_else(|| source.failure())?;
+    let sent = source.sent()?;
     notes.extend(source.complaints());
     let failures = shortfalls(stage.turn.plan.amount, &sent);
     if purpose == Purpose::Refuse {
@@ -202,7 +202,8 @@ fn settle_disk(stage: &Stage<'_>) -> Result<(), Error> {
 
 /// Opens the sessions that do nothing, if the scenario wants them, and weighs them.
 fn hold_idle(stage: &mut Stage<'_>, notes: &mut Vec<String>) -> Result<Option<Held>, Error> {
-    let Course::Idle { sessions } = stage.turn.plan.course else {
+    let plan = stage.turn.plan;
+    let Course::Idle { sessions } = plan.course else {
         return Ok(None);
     };
     let wanted = sessions.min(stage.relay.idle_sessions_max());
@@ -212,8 +213,13 @@ fn hold_idle(stage: &mut Stage<'_>, notes: &mut Vec<String>) -> Result<Option<He
     let roots = stage.relay.roots();
     let before = sampler::look(&roots);
     let watch = stage.turn.watch;
-    let held = Held::open(stage.relay.address(), wanted as usize, || !watch.is_interrupted());
+    let mut held = Held::open(stage.relay.address(), wanted as usize, || !watch.is_interrupted());
     watch.check()?;
+    if held.refused.is_some() {
+        // Whatever was full, the load needs room in it.
+        let room = (plan.source.sessions + plan.connections_max) as usize * 2;
+        held.sessions.truncate(held.sessions.len().saturating_sub(room));
+    }
     // What a session takes is there a moment after its greeting.
     watch.pause(QUIET)?;
     let after = sampler::look(&roots);

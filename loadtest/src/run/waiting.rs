@@ -45,7 +45,7 @@ pub fn fill(stage: &mut Stage<'_>) -> Result<Held, Error> {
         stage.turn.watch.pause(LOOK_APART)?;
     }
     line.clear();
-    let sent = source.told().sent.clone().ok_or_else(|| source.failure())?;
+    let sent = source.sent()?;
     if sent.accepted != wanted {
         return Err(Error::NotFilled { wanted, accepted: sent.accepted, why: sent.first_refusal });
     }
