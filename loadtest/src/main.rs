@@ -35,7 +35,8 @@ mod send;
 mod signals;
 mod sink;
 
-use std::process::ExitCode;
+use std::panic;
+use std::process::{ExitCode, abort};
 
 use clap::{Parser, Subcommand};
 
@@ -70,6 +71,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // One that went on without the task that panicked would tell of a relay what is its own fault.
+    let tell = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        abort();
+    }));
     let done = match Cli::parse().command {
         Command::Sink(args) => sink::args::run(args),
         Command::Dns(args) => dns::args::run(args),

@@ -64,6 +64,18 @@ fn one_port_answers_over_udp_and_tcp() {
 }
 
 #[test]
+fn it_answers_for_ever() {
+    let server = Server::start("dns", &[]);
+    let socket = udp(&server);
+    for _ in 0..40_000 {
+        assert_is_whole(&ask_udp(&socket, QUERY));
+    }
+    assert_is_whole(&ask_tcp(&mut tcp(&server), QUERY));
+    let summary = server.end();
+    assert!(summary.starts_with("dns: queries=40001 udp=40000 tcp=1 "), "{summary}");
+}
+
+#[test]
 fn what_is_truncated_comes_whole_over_tcp() {
     let server = Server::start("dns", &["--truncate", "1000", "--delay-ms", "5"]);
     let short = ask_udp(&udp(&server), QUERY);

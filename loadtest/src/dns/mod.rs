@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::{TcpListener, TcpStream, UdpSocket};
 use glommio::timer::sleep;
 use glommio::{LocalExecutorBuilder, Placement, spawn_local, yield_if_needed};
@@ -82,8 +82,12 @@ pub fn run(service: Service) -> Result<(), Error> {
             delayed: Cell::new(0),
             streams: Cell::new(0),
         });
-        let served = future::or(datagrams(Rc::new(udp), desk.clone()), streams(tcp, desk.clone()));
-        future::or(end.wait(), served).await;
+        // Each in a task of its own: whatever wakes a task polls all that it waits for, and glommio
+        // keeps a waker for each time that an accept is polled, of which 32,767 are its end.
+        let datagrams = spawn_local(datagrams(Rc::new(udp), desk.clone()));
+        let streams = spawn_local(streams(tcp, desk.clone()));
+        end.wait().await;
+        (datagrams.cancel().await, streams.cancel().await);
         println!("{}", desk.responder.borrow().totals());
         Ok(())
     })

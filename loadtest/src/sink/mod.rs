@@ -81,9 +81,12 @@ pub fn run(service: Service, files: Files) -> Result<(), Error> {
         let world = Rc::new(world);
         let books = Books::new(world.clone(), files);
         let house = Rc::new(House { world, acceptor, books });
-        let served = accept(listener, house.clone());
+        // In a task of its own: glommio keeps a waker for each time that an accept is polled, of which
+        // 32,767 are its end, and ticks would poll it.
+        let served = spawn_local(accept(listener, house.clone()));
         let books = &house.books;
-        future::or(end.wait(), future::or(served, tell_progress(telling, books))).await;
+        future::or(end.wait(), tell_progress(telling, books)).await;
+        served.cancel().await;
         // Between two waits of a task a message is either entered and counted or neither, so the
         // summary agrees with the ledger.
         match telling {
