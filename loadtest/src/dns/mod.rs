@@ -87,7 +87,8 @@ pub fn run(service: Service) -> Result<(), Error> {
         let datagrams = spawn_local(datagrams(Rc::new(udp), desk.clone()));
         let streams = spawn_local(streams(tcp, desk.clone()));
         end.wait().await;
-        (datagrams.cancel().await, streams.cancel().await);
+        datagrams.cancel().await;
+        streams.cancel().await;
         println!("{}", desk.responder.borrow().totals());
         Ok(())
     })
