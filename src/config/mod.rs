@@ -40,6 +40,7 @@ mod source;
 mod spelling;
 mod tables;
 mod unit;
+mod weight;
 
 pub use domain::DomainPattern;
 pub use explain::explain;
@@ -64,3 +65,4 @@ pub use reload::Reloaded;
 pub use settings::Config;
 pub use source::{Egress, POOL_DEFAULT, Source};
 pub use unit::Rate;
+pub use weight::{Effect, Points, Tag, Weight, read_weights};

@@ -8,11 +8,12 @@
 //!
 //! Pure; asks nothing and answers nobody.
 
-use super::finding::{Area, Effect, Finding, Points, Tag};
+use super::finding::{Area, Finding};
+use crate::config::{Effect, Points, Tag};
 use std::fmt;
 
 /// What becomes of a message, from best to worst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Accept,
     /// Carried, and its sender is watched more closely.
@@ -32,7 +33,7 @@ impl fmt::Display for Verdict {
             Verdict::Vigilant => f.write_str("vigilant"),
             Verdict::Defer => f.write_str("defer"),
             Verdict::Hold => f.write_str("hold"),
-            Verdict::Reject(tag) => write!(f, "reject [{}]", tag.name()),
+            Verdict::Reject(tag) => write!(f, "reject [{}]", tag.word()),
         }
     }
 }
@@ -134,7 +135,7 @@ fn points(findings: &[Finding], area: Area) -> Points {
     })
 }
 
-/// What most of the points are about; of equal ones the first of [`Tag::ALL`].
+/// What most of the points are about; of equal ones the first of [`Tag::all`].
 fn gravest(findings: &[Finding]) -> Tag {
     let about = |tag: Tag| {
         let these = findings.iter().filter(|finding| finding.tag == tag);
@@ -144,7 +145,7 @@ fn gravest(findings: &[Finding]) -> Tag {
         })
     };
     // `max_by_key` takes the last of equal ones.
-    Tag::ALL.into_iter().rev().max_by_key(|tag| about(*tag)).expect("there are tags")
+    Tag::all().rev().max_by_key(|tag| about(*tag)).expect("there are tags")
 }
 
 #[cfg(test)]
