@@ -1,9 +1,9 @@
 //! Weights: what each finding of the filter does, as an operator reads and changes it.
 //!
 //! Owns the declaration of `[[weight]]`, the unit of scores ([`Points`]) and what a weight may say
-//! ([`Effect`], [`Tag`]). A table names every finding once: one that is missing, unknown or written twice
-//! is a problem, so that no check runs whose effect nobody stated.
-//! Never decides what a message comes to; that is `filter/verdict.rs`.
+//! ([`Effect`], [`Tag`]). A table names every finding once: one that is missing, unknown or written
+//! twice is a problem, so that no check runs whose effect nobody stated. Never decides what a
+//! message comes to; that is `filter/verdict.rs`.
 
 use std::collections::BTreeSet;
 use std::fmt;

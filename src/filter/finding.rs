@@ -1,8 +1,8 @@
 //! What a check found, and what that does to a message.
 //!
 //! Checks report facts. What each fact does is not theirs to say: a table of weights (`[[weight]]`)
-//! gives it an [`Effect`], so that an operator reads and changes all of it in one place. What the findings of a
-//! message come to together is `verdict.rs`.
+//! gives it an [`Effect`], so that an operator reads and changes all of it in one place. What the
+//! findings of a message come to together is `verdict.rs`.
 
 use crate::config::{Effect, Tag};
 use std::borrow::Cow;

@@ -5,6 +5,7 @@
 //! which no relay can do without: a message that has been round too often is a loop (RFC 5321 6.3).
 
 pub mod finding;
+pub mod traps;
 pub mod verdict;
 
 use crate::event::RejectTag;

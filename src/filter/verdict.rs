@@ -1,10 +1,10 @@
 //! What all findings of a message come to: one verdict, explained by them.
 //!
-//! A finding that is enough by itself refuses, one that cannot be answered now defers, and the rest are
-//! points. Each area has a cap: evidence of one kind does not pile up to a refusal that the operator
-//! would not have given it (a classifier that is sure ten times over still only has its say), and a floor, so
-//! that a pile of innocent words does not buy a bad link. What the caps add up to is therefore policy:
-//! `check` proves that the classifier alone stays below a refusal.
+//! A finding that is enough by itself refuses, one that cannot be answered now defers, and the rest
+//! are points. Each area has a cap: evidence of one kind does not pile up to a refusal that the
+//! operator would not have given it (a classifier that is sure ten times over still only has its
+//! say), and a floor, so that a pile of innocent words does not buy a bad link. What the caps add
+//! up to is therefore policy: `check` proves that the classifier alone stays below a refusal.
 //!
 //! Pure; asks nothing and answers nobody.
 
