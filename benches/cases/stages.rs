@@ -91,7 +91,7 @@ fn transaction(recipients: usize, domains: usize, message: &[u8]) -> Transaction
 }
 
 const CIRCUMSTANCES: Circumstances =
-    Circumstances { id: mail::ID, peer: mail::PEER, received: mail::NOW };
+    Circumstances { id: mail::ID, peer: mail::PEER, declared: None, received: mail::NOW };
 
 fn screen(transaction: Transaction) -> Screened {
     let identified = identify(transaction, CIRCUMSTANCES);

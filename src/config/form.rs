@@ -19,7 +19,6 @@ const NAME_BYTES_MAX: usize = 32;
 const ACCOUNT_BYTES_MAX: usize = 64;
 /// RFC 5321 4.5.3.1.1.
 const LOCAL_PART_BYTES_MAX: usize = 64;
-const HEADER_NAME_BYTES_MAX: usize = 64;
 /// PATH_MAX of Linux.
 const PATH_BYTES_MAX: usize = 4096;
 
@@ -102,11 +101,6 @@ pub const ACCOUNT_NAME: Form<String> =
     Form::shown("1 to 64 of a-z, 0-9, dot, underscore and hyphen", |text| {
         name(text, ACCOUNT_BYTES_MAX).ok_or_else(|| "not the name of an account".to_owned())
     });
-
-pub const HEADER_NAME: Form<String> = Form::shown(
-    "the name of a header field without its colon, such as \"x-authuser\"",
-    header_name,
-);
 
 pub const PASSWORD_HASH: Form<String> = Form {
     allowed: "\"$argon2id$v=19$m=..,t=..,p=..$salt$hash\"",
@@ -191,16 +185,6 @@ fn name(text: &str, bytes_max: usize) -> Option<String> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
     let good = !text.is_empty() && text.len() <= bytes_max && text.bytes().all(plain);
     good.then(|| text.to_owned())
-}
-
-/// RFC 5322 3.6.8: printable ASCII without the colon. Kept in lower case, because names of header
-/// fields are compared without regard to case.
-fn header_name(text: &str) -> Result<String, String> {
-    let plain = |b: u8| b.is_ascii_graphic() && b != b':';
-    if text.is_empty() || text.len() > HEADER_NAME_BYTES_MAX || !text.bytes().all(plain) {
-        return Err("not the name of a header field".to_owned());
-    }
-    Ok(text.to_ascii_lowercase())
 }
 
 pub fn path(text: &str) -> Result<PathBuf, String> {
@@ -306,13 +290,6 @@ mod tests {
         check(&NAME, &rows);
         let long = "a".repeat(33);
         assert!(ACCOUNT_NAME.parse(&long).is_ok() && NAME.parse(&long).is_err());
-        let rows = [
-            ("X-AuthUser", Ok("x-authuser")),
-            ("x-authuser:", Err("header field")),
-            ("x authuser", Err("header field")),
-            ("", Err("header field")),
-        ];
-        check(&HEADER_NAME, &rows);
     }
 
     #[test]

@@ -9,8 +9,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::form::{ACCOUNT_NAME, ADDRESS, HEADER_NAME, NETWORK, PASSWORD_HASH, PATH};
-use super::kind::{Choice, Count, List, Maybe, MaybeCount, Period, Required, Size, Switch, Text};
+use super::form::{ACCOUNT_NAME, ADDRESS, NETWORK, PASSWORD_HASH, PATH};
+use super::identity::{HeaderFamilies, IdentityHeaders};
+use super::kind::{Choice, Count, Maybe, MaybeCount, Period, Required, Size, Switch, Text};
 use super::knob::{section, words};
 use super::network::Network;
 use super::unit::{GIB, KIB, MIB, days, hours, minutes, seconds};
@@ -109,10 +110,10 @@ section! {
         account: String = Required { form: ACCOUNT_NAME },
             "every message needs somebody who answers for it", Applies;
 
-        /// Header fields by which this peer's own software tells who sent a message. A field
-        /// that senders can write themselves must not stand here: it would let them pass as others.
-        identity_headers: Vec<String> =
-            List { form: HEADER_NAME, items_max: 32, absent: "no header is believed" },
+        /// Header fields by which this peer's own software tells who sent a message, by name or by
+        /// panel. A field that senders can write themselves must not stand here, unless the peer
+        /// takes theirs away: it would let them pass as others.
+        identity_headers: HeaderFamilies = IdentityHeaders,
             "which headers can be believed depends on the software of the peer", Applies;
 
         /// This peer speaks the PROXY protocol (version 1 or 2) first, naming the real client.
@@ -139,8 +140,8 @@ section! {
 pub struct Peer {
     pub network: Network,
     pub account: String,
-    /// In lower case, without repetition, in the order of the file.
-    pub identity_headers: Vec<String>,
+    /// What is believed of this peer's words about its users.
+    pub identity_headers: HeaderFamilies,
     /// Speaks the PROXY protocol first.
     pub proxy: bool,
     /// `None`: [`Limits::sessions_per_peer_max`].

@@ -5,6 +5,7 @@
 //! | `settings` | [`Config`]: what the rest of the program reads, and its look-ups |
 //! | `process`, `inbound`, `outbound`, `source`, `provider` | the declarations: every knob, once |
 //! | `lane` | what holds for a route or a site: its own knob, its provider's, that of all |
+//! | `identity` | which headers of a peer are believed |
 //! | `knob`, `kind`, `form` | what a declaration is made of: table, kind of value, form of text |
 //! | `unit`, `network`, `domain`, `password` | the texts that need a grammar |
 //! | `document`, `problem` | TOML with places in it; what is wrong and where |
@@ -24,6 +25,7 @@ mod document;
 mod domain;
 mod explain;
 mod form;
+mod identity;
 mod inbound;
 mod kind;
 mod knob;
@@ -44,6 +46,7 @@ mod weight;
 
 pub use domain::DomainPattern;
 pub use explain::explain;
+pub use identity::{HeaderFamilies, HeaderFamily, Panel};
 pub use inbound::{
     Account, AuthMode, Certificate, HOPS_MAX_CEILING, Limits, Listener, ListenerTls,
     MESSAGE_BYTES_MAX_CEILING, Peer, RECIPIENTS_MAX_CEILING, SESSIONS_MAX_CEILING,

@@ -1,21 +1,38 @@
 //! Stage 3: who is sending?
 //!
 //! Takes the [`Transaction`] of the wire and names the responsible sender. What the session
-//! proves comes first: the authenticated account, else the address of a declared peer. The header
-//! families of hosting panels, trusted per peer, refine this in their own files.
+//! proves comes first; then what the peer's own software says in header fields, as far as its
+//! `identity_headers` are believed; then the peer itself. Beside the name it finds the signs that
+//! something is wrong with who sends. What they weigh is for `filter`.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `rules` | the ordered rules, [`Identity`] |
+//! | `claims`, `family` | the nearest field of each family; what it claims |
+//! | `suspicion`, `sign` | what is wrong; the list of signs |
+//! | `path` | scripts and where they stand |
+//! | `value` | peers' words as values that cannot pass as another's |
+//! | `lockdown` | who may use a sender domain, by its own word |
 
-use crate::message::{BodyKind, Envelope, MessageId, Origin, SenderId};
+mod claims;
+pub mod family;
+pub mod lockdown;
+pub mod path;
+pub mod rules;
+pub mod sign;
+mod suspicion;
+pub mod value;
+
+pub use rules::{Confidence, Identity, Rule, Standing};
+pub use sign::{Belief, Fact, Facts, Sign};
+
+use crate::config::{HeaderFamilies, Peer};
+use crate::message::{BodyKind, Envelope, MessageId, Origin};
 use crate::smtp::server::Transaction;
 use crate::time::Stamp;
+use claims::Claims;
+use rules::Session;
 use std::net::IpAddr;
-
-/// How sure the name is, from best to worst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Confidence {
-    Authenticated,
-    /// The address of a declared peer: sure, but it names a server, not a customer.
-    Peer,
-}
 
 /// A message with its sender named; what the filter takes.
 #[derive(Debug)]
@@ -23,30 +40,43 @@ pub struct Identified {
     pub envelope: Envelope,
     /// The record of the body.
     pub record: Vec<u8>,
-    pub confidence: Confidence,
+    pub identity: Identity,
+    pub facts: Facts,
 }
 
 /// What the driver knows of the session beyond the transaction.
 #[derive(Clone, Copy, Debug)]
-pub struct Circumstances {
+pub struct Circumstances<'a> {
     pub id: MessageId,
     pub peer: IpAddr,
+    /// What is declared of the peer, if anything is: whose login it needs then.
+    pub declared: Option<&'a Peer>,
     pub received: Stamp,
 }
 
-pub fn identify(transaction: Transaction, circumstances: Circumstances) -> Identified {
+pub fn identify(transaction: Transaction, circumstances: Circumstances<'_>) -> Identified {
     let Transaction { draft, record } = transaction;
-    let Circumstances { id, peer, received } = circumstances;
-    let (confidence, sender_id) = if draft.protocol.authenticated {
-        (Confidence::Authenticated, SenderId::new(&draft.account, "auth", &draft.account))
-    } else {
-        (Confidence::Peer, SenderId::new(&draft.account, "peer", &peer.to_string()))
+    let Circumstances { id, peer, declared, received } = circumstances;
+    let standing = match declared {
+        _ if !draft.protocol.authenticated => Standing::PeerAddress,
+        Some(declared) if *declared.account == *draft.account => Standing::PeerLogin,
+        Some(_) | None => Standing::OwnLogin,
     };
+    let session = Session {
+        account: &draft.account,
+        standing,
+        peer,
+        believed: declared.map_or(HeaderFamilies::NONE, |peer| peer.identity_headers),
+        sender: &draft.mail.sender,
+    };
+    let claims = Claims::of(&record[1..], &id.to_string());
+    let identity = rules::decide(&claims, &session);
+    let facts = suspicion::signs(&claims, &session, &identity);
     let envelope = Envelope {
         id,
         received,
         sender: draft.mail.sender,
-        sender_id,
+        sender_id: identity.sender_id.clone(),
         recipients: draft.recipients,
         body: draft.mail.body.unwrap_or(BodyKind::SevenBit),
         utf8: draft.mail.utf8,
@@ -61,5 +91,5 @@ pub fn identify(transaction: Transaction, circumstances: Circumstances) -> Ident
         },
         size: record.len() as u64 - 1,
     };
-    Identified { envelope, record, confidence }
+    Identified { envelope, record, identity, facts }
 }

@@ -41,7 +41,9 @@ impl<W: World> Shard<W> {
     ) -> Reply {
         let received = self.inner.world.stamp();
         let screening = self.inner.world.moment();
-        let identified = identify(transaction, Circumstances { id, peer, received });
+        let config = self.config();
+        let declared = config.peer(peer);
+        let identified = identify(transaction, Circumstances { id, peer, declared, received });
         let screened = match screen(identified, &self.bounds()) {
             Ok(screened) => screened,
             Err(refused) => {

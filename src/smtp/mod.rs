@@ -9,6 +9,7 @@ pub mod buffer;
 pub mod client;
 pub mod command;
 pub mod content;
+pub mod header;
 pub mod reply;
 pub mod server;
 pub mod trace;
