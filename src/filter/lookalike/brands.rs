@@ -132,9 +132,13 @@ impl Brands {
     }
 
     /// The brands whose domain this is or lies below. `domain` is in lower case.
+    /// What lies below a public suffix that a company runs (`github.io`) is its customers'.
     pub(super) fn owners(&self, domain: &str) -> &[usize] {
-        let found = ancestors(domain).find_map(|above| self.owners.get(above));
-        found.map_or(&[], Vec::as_slice)
+        let found = ancestors(domain).find_map(|above| Some((above, self.owners.get(above)?)));
+        match found {
+            Some((above, owners)) if above == domain || !is_let(above, domain) => owners,
+            Some(_) | None => &[],
+        }
     }
 
     pub(super) fn owns(&self, brand: usize, domain: &str) -> bool {
@@ -164,6 +168,13 @@ fn ancestors(domain: &str) -> impl Iterator<Item = &str> {
     let starts = domain.rmatch_indices('.').map(|(at, _)| at + 1).take(OWN_LABELS_MAX);
     let whole = std::iter::once(domain);
     starts.map(|start| &domain[start..]).chain(whole)
+}
+
+/// Whether whoever runs `above` lets others have names in the place where `domain` is.
+fn is_let(above: &str, domain: &str) -> bool {
+    psl::suffix(domain.as_bytes()).is_some_and(|suffix| {
+        suffix.typ() == Some(psl::Type::Private) && suffix.as_bytes().len() >= above.len()
+    })
 }
 
 /// As domains are compared: lower case, without the root's dot.
@@ -266,7 +277,8 @@ fn shown(text: &str) -> String {
 struct Builder {
     names: Vec<String>,
     words: Vec<Word>,
-    /// Where a joined word was first seen, so that no two brands share one.
+    /// A joined word to its brand's name, so that no two brands share one. One brand may write it
+    /// in two ways (`office365`, `office 365`).
     seen: HashMap<String, String>,
     owners: HashMap<String, Vec<usize>>,
     patterns: PatternsBuilder,
@@ -352,7 +364,9 @@ impl Builder {
     ) -> Result<(), Problem> {
         let parts = place.parts(written)?;
         let joined = parts.concat();
-        if let Some(other) = self.seen.insert(joined.clone(), self.names[brand].clone()) {
+        if let Some(other) = self.seen.insert(joined.clone(), self.names[brand].clone())
+            && other != self.names[brand]
+        {
             let what = format!("`{}` is a word of {other} already", shown(written.get_ref()));
             return Err(place.problem(written.span().start, what, "each word once"));
         }

@@ -5,6 +5,9 @@
 //! (`Ann, Amazon reseller`) mentions it, which is weak.
 //! Never flags a name before the brand's own domain, nor one brand that speaks of another.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use super::brands::{Brands, Fame, normal};
 use super::compare::{Best, How, Resemblance, Strength, ascii, company};
 use super::skeleton::{HYPHEN, Kind, Letters};
@@ -51,7 +54,7 @@ impl Brands {
     }
 
     fn claim(&self, name: &str, domain: &str, how: How, claim: Claim) -> Option<Resemblance> {
-        let letters = Letters::of(name, Kind::Phrase);
+        let letters = Letters::of(&without_hosts(name), Kind::Phrase);
         let tokens = self.patterns.find(&letters);
         let mut best = Best::new(self);
         for hit in tokens.hits() {
@@ -107,9 +110,11 @@ impl Brands {
 
     /// A brand's address or domain as the name of another: `service@paypal.com <x@evil.example>`.
     fn address_in_name(&self, name: &str, domain: &str, how: How) -> Option<Resemblance> {
-        let inside = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-');
-        let pieces = name.split(|letter: char| !inside(letter)).map(|piece| piece.trim_matches('.'));
-        for piece in pieces.filter(|piece| piece.contains('.')) {
+        let outside = |letter: char| !is_of_host(letter);
+        let whole = name.trim_matches(outside);
+        let hosts =
+            name.split('@').skip(1).map(|behind| behind.split(outside).next().unwrap_or(""));
+        for piece in std::iter::once(whole).chain(hosts).filter(|piece| piece.contains('.')) {
             let spelt = normal(piece);
             let [brand, ..] = *self.owners(&spelt) else { continue };
             if self.is_free_mail(&spelt) || self.owns(brand, domain) {
@@ -131,8 +136,26 @@ fn claimed(company: Company, baits: usize, claim: Claim) -> Strength {
     }
 }
 
+/// Without what stands behind an `@`: whose host that is has been looked at.
+fn without_hosts(name: &str) -> Cow<'_, str> {
+    if !name.contains('@') {
+        return Cow::Borrowed(name);
+    }
+    let mut pieces = name.split('@');
+    let mut kept = pieces.next().unwrap_or("").to_owned();
+    for piece in pieces {
+        kept.push(' ');
+        kept.push_str(piece.trim_start_matches(is_of_host));
+    }
+    Cow::Owned(kept)
+}
+
+fn is_of_host(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-')
+}
+
 /// Without separators at the ends, which say nothing.
-fn trimmed(letters: &Letters) -> std::ops::Range<usize> {
+fn trimmed(letters: &Letters) -> Range<usize> {
     let is_word = |look: &u8| *look != HYPHEN;
     let start = letters.look.iter().position(is_word).unwrap_or(0);
     let end = letters.look.iter().rposition(is_word).map_or(start, |last| last + 1);

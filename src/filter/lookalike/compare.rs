@@ -13,8 +13,7 @@ use std::ops::Range;
 
 use psl::Type;
 
-use super::brands::{Brands, normal};
-use super::misspelt;
+use super::brands::{Brands, Fame, normal};
 use super::skeleton::{DOT, HYPHEN, Hand, Kind, Letters};
 use super::tokens::{Baits, Hit, Tokens};
 use super::weigh::{self, Company, Ground, Likeness, Scene};
@@ -143,7 +142,8 @@ impl Brands {
     pub fn resembles_unless_own(&self, domain: &str, own: &[&str]) -> Option<Resemblance> {
         let ascii = ascii(domain)?;
         let is_own = |one: &&str| is_or_is_below(&ascii, &normal(one));
-        if own.iter().any(is_own) || self.allows(&ascii) || !self.owners(&ascii).is_empty() {
+        let known = self.allows(&ascii) || self.is_free_mail(&ascii);
+        if known || own.iter().any(is_own) || !self.owners(&ascii).is_empty() {
             return None;
         }
         self.compare(&ascii, &[])
@@ -151,7 +151,7 @@ impl Brands {
 
     /// Compares a name with all brands but `except`, whoever owns it.
     pub(super) fn compare(&self, ascii: &str, except: &[usize]) -> Option<Resemblance> {
-        let host = Host::of(ascii)?;
+        let host = Host::of(ascii, self)?;
         let tokens = self.patterns.find(&host.letters);
         let mut best = Best::new(self);
         for hit in tokens.hits() {
@@ -159,7 +159,7 @@ impl Brands {
                 self.weigh_hit(&host, &tokens, &hit, &mut best);
             }
         }
-        if best.found.is_none() && host.ground != Ground::Tenant && !self.is_free_mail(ascii) {
+        if best.found.is_none() && host.ground != Ground::Tenant {
             self.weigh_slips(&host, &tokens, except, &mut best);
         }
         best.into_found()
@@ -181,11 +181,12 @@ impl Brands {
         if below && hit.place == *label && self.spells_domain(host, index, word.brand) {
             return best.offer(hit.word, How::Subdomain, Strength::Strong, shown);
         }
-        let common = matches!(word.fame, super::brands::Fame::Common);
-        if (common || letters < GLUED_LETTERS_MIN) && !tokens.stands_clear(&hit.place) {
+        let glues = word.fame == Fame::Distinct && letters >= GLUED_LETTERS_MIN;
+        if !glues && !tokens.stands_clear(&hit.place) {
             return;
         }
-        if likeness == Likeness::Letters && self.is_innocent(&shown()) {
+        let faked = matches!(likeness, Likeness::Digits | Likeness::Letters);
+        if faked && self.is_innocent(&shown()) {
             return;
         }
         let within = if below && hit.place == *label { &host.below } else { label };
@@ -202,36 +203,30 @@ impl Brands {
         }
     }
 
-    /// Whether a domain of the brand stands written out from this label on, left of the name that
-    /// was registered: `paypal.com.account.example`.
+    /// Whether a domain of the brand stands written out from this label on, left of another's:
+    /// `paypal.com.account.example`.
     fn spells_domain(&self, host: &Host, label: usize, brand: usize) -> bool {
-        let ends = (label + 1..host.registered).take(SPELT_LABELS_MAX);
+        let ends = (label + 1..=host.registered).take(SPELT_LABELS_MAX);
         ends.map(|last| host.letters.shown(host.labels[label].start, host.labels[last].end))
             .any(|spelt| self.owns(brand, &spelt))
     }
 
     /// Slips in the registered name: its pieces between hyphens, and all of it without them.
-    fn weigh_slips(
-        &self,
-        host: &Host,
-        tokens: &Tokens<'_>,
-        except: &[usize],
-        best: &mut Best<'_>,
-    ) {
+    fn weigh_slips(&self, host: &Host, tokens: &Tokens<'_>, except: &[usize], best: &mut Best<'_>) {
         let label = &host.labels[host.registered];
         let mut pieces = 0;
         let mut start = label.start;
         while start < label.end && pieces < PIECES_MAX {
             let rest = &host.letters.look[start..label.end];
-            let end = rest.iter().position(|look| *look == HYPHEN).map_or(label.end, |at| start + at);
-            let core = tokens.core(&(start..end));
-            let plain = host.letters.plain(core.start, core.end);
-            let whole = core == *label;
-            if let Some(text) = plain {
-                let baits = tokens.baits(label, &core);
-                // A piece among strangers is a word of theirs.
-                if whole || baits.any() > 0 {
-                    self.weigh_slip(&text, baits, except, best);
+            let end =
+                rest.iter().position(|look| *look == HYPHEN).map_or(label.end, |at| start + at);
+            let piece = start..end;
+            let core = tokens.core(&piece);
+            if !core.is_empty() {
+                // What looks like a word at an end may be a part of the brand's (`bankofamercia`).
+                let all = (core != piece).then_some(&piece);
+                for place in all.into_iter().chain([&core]) {
+                    self.weigh_piece(host, tokens, place, except, best);
                 }
             }
             (start, pieces) = (end + 1, pieces + 1);
@@ -244,12 +239,30 @@ impl Brands {
         }
     }
 
+    fn weigh_piece(
+        &self,
+        host: &Host,
+        tokens: &Tokens<'_>,
+        place: &Range<usize>,
+        except: &[usize],
+        best: &mut Best<'_>,
+    ) {
+        let label = &host.labels[host.registered];
+        let Some(text) = host.letters.plain(place.start, place.end) else { return };
+        let baits = tokens.baits(label, place);
+        // A piece among strangers is a word of theirs.
+        if place == label || baits.any() > 0 {
+            self.weigh_slip(&text, baits, except, best);
+        }
+    }
+
     fn weigh_slip(&self, text: &[u8], baits: Baits, except: &[usize], best: &mut Best<'_>) {
         let Some((word, cost)) = self.slips.nearest(text) else { return };
         let known = &self.words[word];
         let shown = String::from_utf8_lossy(text);
-        let plural = text.strip_suffix(b"s") == Some(known.joined.as_bytes())
-            || known.joined.as_bytes().strip_suffix(b"s") == Some(text);
+        let brand = known.joined.as_bytes();
+        let plural = text.strip_suffix(b"s") == Some(brand)
+            || (brand.strip_suffix(b"s") == Some(text) && !text.ends_with(b"s"));
         if except.contains(&known.brand)
             || self.is_innocent(&shown)
             || (plural && baits.strong == 0)
@@ -293,7 +306,7 @@ struct Host {
 
 impl Host {
     /// `None` for a public suffix itself, an address and what is no name.
-    fn of(ascii: &str) -> Option<Host> {
+    fn of(ascii: &str, brands: &Brands) -> Option<Host> {
         let name = decoded(ascii);
         let suffix = psl::suffix(name.as_bytes())?;
         let suffix_text = std::str::from_utf8(suffix.as_bytes()).ok()?;
@@ -315,6 +328,7 @@ impl Host {
         }
         let ground = match suffix.typ() {
             Some(Type::Private) => Ground::Tenant,
+            Some(Type::Icann) | None if brands.is_cheap(suffix_text) => Ground::RegisteredCheaply,
             Some(Type::Icann) | None => Ground::Registered,
         };
         let below = 0..labels[registered].start;
@@ -349,4 +363,48 @@ fn decoded(ascii: &str) -> Cow<'_, str> {
 
 fn is_or_is_below(domain: &str, above: &str) -> bool {
     domain.strip_suffix(above).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Were they not known to be real: those of one house own the same domains.
+    #[test]
+    fn brands_do_not_take_each_other_for_fakes() {
+        let brands = Brands::shipped();
+        let mut strong = Vec::new();
+        for (name, domain) in brands.domains() {
+            let Some(found) = brands.compare(domain, brands.owners(domain)) else { continue };
+            if found.strength == Strength::Strong {
+                strong.push((domain.to_owned(), found.brand, name));
+            }
+        }
+        assert!(strong.is_empty(), "{strong:#?}");
+    }
+
+    #[test]
+    fn ways_and_strengths_have_names_of_their_own() {
+        let mut names: Vec<&str> = How::ALL.iter().map(|how| how.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), How::ALL.len());
+        assert!(Strength::Weak < Strength::Strong);
+    }
+
+    #[test]
+    fn evidence_is_the_piece_that_does_it() {
+        let rows = [
+            ("paypal-login.example", "paypal"),
+            ("www.paypa1.com", "paypa1"),
+            ("p\u{430}ypal.com", "paypal"),
+            ("rnicrosoft.com", "rnicrosoft"),
+            ("wells-fargo-alerts.example", "wells-fargo"),
+            ("gogle-account.example", "gogle"),
+        ];
+        for (name, part) in rows {
+            let found = Brands::shipped().resembles(name).expect(name);
+            assert_eq!(found.part, part, "{name}");
+        }
+    }
 }

@@ -22,12 +22,10 @@ pub(super) const CHANGE: u32 = 10;
 const FIRST: u32 = 5;
 /// The furthest that is ever near enough; see `weigh`.
 pub(super) const COST_MAX: u32 = 15;
-/// Letters that are missing or too many at most, within [`COST_MAX`].
-const LENGTH_CHANGE_MAX: usize = 2;
-/// Letters by which signatures may differ: a replaced letter counts on both sides.
-const SIGNATURE_CHANGE_MAX: u32 = 4;
-/// Candidates that are compared letter by letter.
-const CANDIDATES_MAX: usize = 12;
+/// From so many letters on a word may have a change and a slip; shorter ones have one of them.
+const LONG_LETTERS_MIN: usize = 10;
+/// Candidates that are compared letter by letter: for a file of more brands than ours.
+const CANDIDATES_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Slips {
@@ -51,15 +49,16 @@ impl Slips {
 
     /// The word that `text` is nearest to without being it, and the cost.
     pub fn nearest(&self, text: &[u8]) -> Option<(usize, u32)> {
-        if !(LETTERS_MIN..=LETTERS_MAX).contains(&text.len()) {
+        if !(LETTERS_MIN - 1..=LETTERS_MAX).contains(&text.len()) {
             return None;
         }
         let signature = signature(text);
-        let lengths = text.len().saturating_sub(LENGTH_CHANGE_MAX)
-            ..=(text.len() + LENGTH_CHANGE_MAX).min(LETTERS_MAX);
-        let near = lengths.flat_map(|length| &self.by_length[length]).filter(|(of, _)| {
-            (of ^ signature).count_ones() <= SIGNATURE_CHANGE_MAX
-        });
+        let changes_max = if text.len() < LONG_LETTERS_MIN { 1 } else { 2 };
+        let lengths = text.len() - changes_max..=(text.len() + changes_max).min(LETTERS_MAX);
+        // A replaced letter counts on both sides.
+        let near = lengths
+            .flat_map(|length| &self.by_length[length])
+            .filter(|(of, _)| (of ^ signature).count_ones() as usize <= 2 * changes_max);
         near.take(CANDIDATES_MAX)
             .map(|(_, word)| (*word, distance(text, &self.words[*word])))
             .filter(|(_, cost)| (1..=COST_MAX).contains(cost))

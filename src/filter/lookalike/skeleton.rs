@@ -80,7 +80,11 @@ impl Letters {
             DOT if kind == Kind::Domain => DOT,
             _ => HYPHEN,
         };
-        self.push(fold(written), Hand::Plain(written));
+        // "U.S. Bank" has one border between its words, as `u-s-bank` has.
+        let again = kind == Kind::Phrase && written == HYPHEN && self.look.last() == Some(&HYPHEN);
+        if !again {
+            self.push(fold(written), Hand::Plain(written));
+        }
     }
 
     fn push_other(&mut self, letter: char) {

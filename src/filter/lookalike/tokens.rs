@@ -90,9 +90,8 @@ impl PatternsBuilder {
     }
 
     pub fn build(self) -> Result<Patterns, BuildError> {
-        let automaton = AhoCorasick::builder()
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(&self.looks)?;
+        let automaton =
+            AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).build(&self.looks)?;
         Ok(Patterns { automaton, patterns: self.patterns })
     }
 }
@@ -204,7 +203,8 @@ impl Tokens<'_> {
             };
             self.begins[at + 1] = border;
             while let Some(place) = places.next_if(|place| place.end <= at + 1) {
-                let glues = place.len() >= GLUE_LETTERS_MIN && self.begins[place.start] != Border::None;
+                let glues =
+                    place.len() >= GLUE_LETTERS_MIN && self.begins[place.start] != Border::None;
                 if glues && place.end == at + 1 && border == Border::None {
                     self.begins[place.end] = Border::Glued;
                 }
@@ -257,7 +257,8 @@ impl Tokens<'_> {
             let begins = self.begins[at.start] != Border::None || at.start == place.end;
             let ends = self.ends[at.end] != Border::None || at.end == place.start;
             let short = at.len() < GLUE_LETTERS_MIN;
-            let clear = self.begins[at.start] == Border::Clear && self.ends[at.end] == Border::Clear;
+            let clear =
+                self.begins[at.start] == Border::Clear && self.ends[at.end] == Border::Clear;
             if !(inside && beside && begins && ends) || (short && !clear) {
                 continue;
             }
@@ -274,7 +275,12 @@ impl Tokens<'_> {
     }
 
     /// Whether everything in `within` is words that are found, digits, or `place`.
-    pub fn is_composed(&self, letters: &Letters, within: &Range<usize>, place: &Range<usize>) -> bool {
+    pub fn is_composed(
+        &self,
+        letters: &Letters,
+        within: &Range<usize>,
+        place: &Range<usize>,
+    ) -> bool {
         let mut start = within.start;
         for at in within.clone() {
             let first = at == start;

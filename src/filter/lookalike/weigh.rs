@@ -35,7 +35,8 @@ impl Likeness {
             return Some(Likeness::Exact);
         }
         let hands = &letters.hands[start..end];
-        let letter = |hand: &&Hand| matches!(hand, Hand::Plain(letter) if letter.is_ascii_alphabetic());
+        let letter =
+            |hand: &&Hand| matches!(hand, Hand::Plain(letter) if letter.is_ascii_alphabetic());
         let digit = |hand: &&Hand| matches!(hand, Hand::Plain(letter) if letter.is_ascii_digit());
         let latin = hands.iter().filter(letter).count();
         let digits = hands.iter().filter(digit).count();
@@ -137,8 +138,8 @@ impl Scene {
             Fame::Distinct if strong > 0 || weak > 1 => Some(Strength::Strong),
             Fame::Distinct => Some(Strength::Weak),
             Fame::Common if self.company == Company::Strangers => None,
-            Fame::Common if strong > 1 || (strong > 0 && weak > 0) => Some(Strength::Strong),
-            Fame::Common if strong > 0 || weak > 1 => Some(Strength::Weak),
+            Fame::Common if strong > 1 => Some(Strength::Strong),
+            Fame::Common if strong > 0 => Some(Strength::Weak),
             Fame::Common => None,
         }
     }
@@ -167,7 +168,9 @@ impl Scene {
     /// A word of another script may be a word of another language by chance, if it is short.
     fn foreign(self) -> Option<Strength> {
         match (self.letters, self.fame, self.company) {
-            (..4, _, Company::Alone | Company::Known) if self.baits.any() > 0 => Some(Strength::Weak),
+            (..4, _, Company::Alone | Company::Known) if self.baits.any() > 0 => {
+                Some(Strength::Weak)
+            }
             (..4, ..) => None,
             (4, ..) => Some(Strength::Weak),
             (5.., Fame::Common, Company::Strangers) => Some(Strength::Weak),
@@ -188,7 +191,7 @@ impl Scene {
     fn digits(self) -> Option<Strength> {
         match (self.letters, self.fame, self.company) {
             (..4, ..) => None,
-            (4, Fame::Common, _) if self.baits.strong == 0 => None,
+            (4, Fame::Common, Company::Known | Company::Strangers) => None,
             (4, ..) => Some(Strength::Weak),
             (5.., _, Company::Alone) => Some(Strength::Strong),
             (5.., Fame::Distinct, _) if self.baits.any() > 0 => Some(Strength::Strong),
@@ -211,8 +214,7 @@ impl Scene {
     }
 }
 
-/// Of a slip of `cost` from a word of so many letters. `plural` costs need more: many honest names
-/// are a brand's with an `s`.
+/// Of a slip of `cost` from a word of so many letters.
 pub(super) fn misspelt(letters: usize, cost: u32, baits: Baits) -> Option<Strength> {
     let near = match letters {
         ..5 => None,
