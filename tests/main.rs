@@ -11,6 +11,7 @@ mod fuzz;
 mod inbound;
 mod layers;
 mod load;
+mod lookalike;
 mod mx;
 mod names;
 mod notices;

@@ -7,6 +7,7 @@
 pub mod finding;
 pub mod traps;
 pub mod verdict;
+pub mod lookalike;
 
 use crate::event::RejectTag;
 use crate::identify::Identified;
