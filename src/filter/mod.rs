@@ -4,6 +4,8 @@
 //! unscreened. The checks run in a fixed order and the first refusal ends them. So far there is one,
 //! which no relay can do without: a message that has been round too often is a loop (RFC 5321 6.3).
 
+pub mod content;
+
 use crate::event::RejectTag;
 use crate::identify::Identified;
 use crate::message::{Body, Envelope, ReversePath};
