@@ -64,9 +64,12 @@ pub(super) fn read<'a>(
         if line.starts_with(b"--") && is_boundary(line) {
             return at;
         }
-        budget.bytes = budget.bytes.saturating_sub(end - at);
-        let started = budget.bytes + (end - at);
-        line_of_field(message, line, at, started, fields, budget, facts);
+        let bytes_left = budget.bytes;
+        if end - at > bytes_left {
+            facts.exceeded(Bound::HeaderBytes);
+        }
+        budget.bytes = bytes_left.saturating_sub(end - at);
+        line_of_field(message, line, at, bytes_left, fields, budget, facts);
         at = end;
     }
     at
@@ -286,7 +289,7 @@ mod tests {
     fn a_header_ends_at_an_empty_line_or_a_boundary() {
         let (list, body, _) = fields(b"A: 1\r\n 2\r\nB:3\n\r\nbody");
         assert_eq!(list, [("A".into(), "1 2".into()), ("B".into(), "3".into())]);
-        assert_eq!(body, 18);
+        assert_eq!(body, 16);
         assert_eq!(fields(b"A: 1\n\nC: 2\n").1, 6);
         assert_eq!(fields(b"A: 1\n--b\nC: 2\n").1, 5);
         let (list, _, facts) = fields(b" x\nnonsense\nA: 1\n\n");

@@ -179,12 +179,14 @@ impl Reader<'_> {
         let media = head.media.as_str();
         let first = self.content.parts == Parts::default();
         let shown = head.disposition == Disposition::Shown;
-        if matches!(media, "message/rfc822" | "message/global") {
+        let message = matches!(media, "message/rfc822" | "message/global");
+        let encoded = matches!(head.transfer, Transfer::Base64 | Transfer::QuotedPrintable);
+        if message && encoded {
             self.encoded_message(leaf);
         } else if media == "text/html" && shown && (first || head.name.is_empty()) {
             self.content.parts.html += 1;
             self.text(leaf, Self::html);
-        } else if shown && (media == "text/plain" || media.starts_with("multipart/")) {
+        } else if message || shown && is_text(media) {
             self.content.parts.plain += 1;
             self.text(leaf, Self::plain);
         } else {
@@ -345,6 +347,12 @@ impl Reader<'_> {
         tell_named_recipients(content);
         self.content
     }
+}
+
+/// Multiparts and messages that are parts were too deep to be entered, or had no boundary: clients
+/// show them as text.
+fn is_text(media: &str) -> bool {
+    media == "text/plain" || media.starts_with("multipart/")
 }
 
 /// The octets of a part, at most `cap`.

@@ -9,6 +9,7 @@ use super::header::{self, Budget, Field};
 use super::limits::{Bound, ContentLimits};
 use super::media::PartHead;
 use super::sign::{Facts, Sign};
+use super::transfer::Transfer;
 use memchr::{memchr, memmem};
 
 /// What is around a part.
@@ -117,10 +118,7 @@ impl<'a> Walk<'a> {
     fn read_body(&mut self, head: PartHead, facts: &mut Facts) -> Option<Leaf<'a>> {
         let multipart = head.media.starts_with("multipart/");
         let message = matches!(&*head.media, "message/rfc822" | "message/global")
-            && !matches!(
-                head.transfer,
-                super::transfer::Transfer::Base64 | super::transfer::Transfer::QuotedPrintable
-            );
+            && !matches!(head.transfer, Transfer::Base64 | Transfer::QuotedPrintable);
         if multipart && head.boundary.is_empty() {
             facts.add(Sign::BoundaryMissing, &head.media);
         }
@@ -130,18 +128,19 @@ impl<'a> Walk<'a> {
             }
             facts.exceeded(Bound::Depth);
         }
+        // Said before the frames around it end with it.
+        let choice = self.choice();
         let start = self.at;
         let end = self.leave(facts);
-        Some(self.leaf(head, start, end))
+        Some(Leaf { head, body: &self.message[start..end.max(start)], choice })
     }
 
-    fn leaf(&self, head: PartHead, start: usize, end: usize) -> Leaf<'a> {
-        let choice = self.frames.last().map_or(Choice::Together, |frame| frame.choice);
-        Leaf { head, body: &self.message[start..end.max(start)], choice }
+    fn choice(&self) -> Choice {
+        self.frames.last().map_or(Choice::Together, |frame| frame.choice)
     }
 
     fn enter(&mut self, head: PartHead, facts: &mut Facts) -> Option<Leaf<'a>> {
-        let outer = self.frames.last().map_or(Choice::Together, |frame| frame.choice);
+        let outer = self.choice();
         let choice = if head.media == "multipart/alternative" {
             self.choices += 1;
             Choice::OneOf(self.choices)
@@ -168,7 +167,7 @@ impl<'a> Walk<'a> {
         }
         facts.add(Sign::MultipartEmpty, &head.media);
         let head = PartHead { media: "text/plain".to_owned(), ..head };
-        Some(self.leaf(head, start, end))
+        Some(Leaf { head, body: &self.message[start..end.max(start)], choice: outer })
     }
 
     /// Goes to the header after the next boundary line that opens a part. Returns where the body
