@@ -93,6 +93,7 @@ fn examples(target: &str) -> Vec<Vec<u8>> {
         "proxy" => proxy_headers(),
         "record" => files("tests/golden", "hex").map(|text| from_hex(&text)).collect(),
         "replies" => table("replies.txt").into_iter().map(chosen).collect(),
+        "scan" => messages(),
         "server" => spoken().into_iter().map(chosen).collect(),
         _ => panic!("{target} has no examples"),
     }
@@ -131,6 +132,28 @@ fn table(name: &str) -> Vec<Vec<u8>> {
         text.replace("\\r", "\r").replace("\\n", "\n").replace("\\t", "\t").into_bytes()
     };
     left.map(bare).collect()
+}
+
+/// One of each kind of thing that a message can hold.
+fn messages() -> Vec<Vec<u8>> {
+    let part = |fields: &str, body: &str| format!("--b\r\n{fields}\r\n\r\n{body}\r\n");
+    let multipart = |parts: &[String]| {
+        format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{}--b--\r\n", parts.concat())
+    };
+    let page = "<style>.x{display:none}</style><p class=x>a &amp; b<a href=\"http://u@a.test:8/?u=http%3A%2F%2F\
+        b.test\">www.c.test</a><img src=http://d.test/ width=1 height=1><form action=//e.test>";
+    let zip = "UEsBAhQAFAAAAAAAAAAAAAAAAAAAAAEAAAABAAAABwAAAAAAAAAAAAAAAAAAAAAAYS5kb2NtLmVUEsFBgAA";
+    let file = "Content-Type: x/y; name*0*=utf-8''%C3%A4; name*1=.zip\r\nContent-Transfer-Encoding: base64";
+    let texts = [
+        "From: \"A, B\" <a@b.test>\r\nTo: c@d.test, (x) <e@f.test>\r\nSubject: =?utf-8?b?w6Q=?=\r\n\r\nwww.a.test\r\n"
+            .to_owned(),
+        format!("Content-Type: text/html; charset=iso-8859-1\r\n\r\n{page}"),
+        format!("Content-Transfer-Encoding: quoted-printable\r\n\r\n=C3=A4=\r\nhttp://1.2/=zz"),
+        multipart(&[part("Content-Type: text/html", page), part(file, zip)]),
+        multipart(&[part("Content-Type: message/rfc822", "Subject: x\r\n\r\nbody")]),
+        multipart(&[part("Content-Type: multipart/alternative; boundary=c", "--c\r\n\r\nx\r\n--c--")]),
+    ];
+    texts.map(String::into_bytes).to_vec()
 }
 
 fn proxy_headers() -> Vec<Vec<u8>> {

@@ -14,8 +14,10 @@
 //! | `wire` | commands, replies, content, both sessions |
 //! | `stages` | from a transaction to records and changes; events; notices |
 //! | `names` | DNS |
+//! | `letters` | what a message says: its content as the filter reads it |
 //! | `picks` | who is next: the schedule of queues, the senders of a lane |
 
+mod letters;
 mod mail;
 mod names;
 mod picks;
@@ -80,6 +82,13 @@ pub fn all<M: Meter>() -> Vec<Case<M>> {
         case("trace/received", one, stages::received),
         case("trace/hops-typical", Work::Bytes(mail::HEADER.len() as u64), stages::hops_typical),
         case("trace/hops-worst-100k", large, stages::hops_worst),
+        case("letters/plain-4k", usual, |m| letters::read(m, letters::plain(USUAL))),
+        case("letters/alternative-4k", usual, |m| letters::read(m, letters::alternative(USUAL))),
+        case("letters/html-100k", large, |m| letters::read(m, letters::newsletter(LARGE))),
+        case("letters/html-base64-100k", large, |m| letters::read(m, letters::encoded(LARGE))),
+        case("letters/attachment-100k", large, |m| letters::read(m, letters::attachment(LARGE))),
+        case("letters/tags-worst-100k", large, |m| letters::read(m, letters::tags(LARGE))),
+        case("letters/words-4k", usual, |m| letters::words(m, letters::plain(USUAL))),
         case("accept/identify-screen-4k", one, |m| stages::identify_and_screen(m, USUAL)),
         case("accept/admit-recipient", one, |m| stages::admit_to(m, 1, 1)),
         case("accept/admit-recipients-100", hundred, |m| stages::admit_to(m, 100, 10)),

@@ -4,10 +4,12 @@
 //! unscreened. The checks run in a fixed order and the first refusal ends them. So far there is one,
 //! which no relay can do without: a message that has been round too often is a loop (RFC 5321 6.3).
 
+pub mod checks;
+pub mod content;
 pub mod finding;
+pub mod lookalike;
 pub mod traps;
 pub mod verdict;
-pub mod lookalike;
 
 use crate::event::RejectTag;
 use crate::identify::Identified;

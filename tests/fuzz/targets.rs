@@ -11,6 +11,7 @@ use baton::accept::proxy;
 use baton::config::Config;
 use baton::dns::{self, Answer, Edns, Kind, Query, Question, Transport, Unusable};
 use baton::event::{CloseReason, RejectStage, RejectTag};
+use baton::filter::content as letter;
 use baton::limits::REPLY_BYTES_MAX;
 use baton::message::{Address, MessageId, RemoteReply, StatusCode};
 use baton::queue::record;
@@ -36,6 +37,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("proxy", proxy),
     ("record", record),
     ("replies", replies),
+    ("scan", scan),
     ("server", server),
 ];
 
@@ -229,6 +231,24 @@ pub fn replies(data: &[u8]) {
         assert!(reply.text.len() <= KEPT_MAX);
         assert!(!reply.to_string().contains(['\r', '\n']));
     }
+}
+
+/// Any message is read the same each time, and what is kept of it is bounded.
+pub fn scan(data: &[u8]) {
+    const LIMITS: letter::ContentLimits = letter::ContentLimits::STANDARD;
+    const EVIDENCE_LETTERS_MAX: usize = 120;
+    let content = letter::Content::read(data, &LIMITS);
+    assert_eq!(content.facts().list(), letter::Content::read(data, &LIMITS).facts().list());
+    for fact in content.facts().list() {
+        assert!(fact.evidence.chars().count() <= EVIDENCE_LETTERS_MAX);
+        assert!(!fact.evidence.contains(char::is_control), "{fact:?}");
+    }
+    for link in content.links().kept() {
+        assert!(!link.host.is_empty() && !link.host.contains([' ', '/', '@', '?']), "{link:?}");
+    }
+    assert!(content.links().hosts().count() <= LIMITS.hosts_max);
+    assert!(content.attachments().len() <= LIMITS.attachments_max);
+    content.words(|word| assert!(!word.is_empty() && word == word.to_lowercase(), "{word}"));
 }
 
 /// A session never panics, holds what its rules allow, and is the same however it is cut.
