@@ -90,6 +90,7 @@ fn examples(target: &str) -> Vec<Vec<u8>> {
         "config" => files("tests/config", "toml").chain(files("etc", "toml")).collect(),
         "content" => spoken().into_iter().map(chosen).collect(),
         "dns" => crate::dns::packets(),
+        "identity" => headers().into_iter().map(chosen).collect(),
         "proxy" => proxy_headers(),
         "record" => files("tests/golden", "hex").map(|text| from_hex(&text)).collect(),
         "replies" => table("replies.txt").into_iter().map(chosen).collect(),
@@ -154,6 +155,13 @@ fn messages() -> Vec<Vec<u8>> {
         multipart(&[part("Content-Type: multipart/alternative; boundary=c", "--c\r\n\r\nx\r\n--c--")]),
     ];
     texts.map(String::into_bytes).to_vec()
+}
+
+/// The headers of the table of identities, without what stands in front of them.
+fn headers() -> Vec<Vec<u8>> {
+    let rows = crate::wire::rows(include_str!("tables/identify.txt"));
+    let header = rows.filter_map(|row| row.given.split_once(" :: "));
+    header.map(|(_, text)| crate::wire::unescape(text)).filter(|h| h.len() < 2_000).collect()
 }
 
 fn proxy_headers() -> Vec<Vec<u8>> {

@@ -8,6 +8,7 @@ mod control;
 mod crash;
 mod dns;
 mod fuzz;
+mod identify;
 mod inbound;
 mod layers;
 mod load;

@@ -16,13 +16,13 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 /// One `given => expected` of a table.
-struct Row<'t> {
-    number: usize,
-    given: &'t str,
-    expected: &'t str,
+pub struct Row<'t> {
+    pub number: usize,
+    pub given: &'t str,
+    pub expected: &'t str,
 }
 
-fn rows(table: &str) -> impl Iterator<Item = Row<'_>> {
+pub fn rows(table: &str) -> impl Iterator<Item = Row<'_>> {
     let lines = table.lines().enumerate().map(|(index, line)| (index + 1, line));
     lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).map(|(number, line)| {
         let (given, expected) = match line.strip_prefix("=> ") {
@@ -34,7 +34,7 @@ fn rows(table: &str) -> impl Iterator<Item = Row<'_>> {
 }
 
 /// Replaces `\xHH`, `\r`, `\n`, `\t`, `\s`, `\\` and `{text*count}` by what they stand for.
-fn unescape(text: &str) -> Vec<u8> {
+pub fn unescape(text: &str) -> Vec<u8> {
     let mut octets = Vec::new();
     let mut rest = text;
     while let Some(letter) = rest.chars().next() {

@@ -1,6 +1,6 @@
 //! Stage 2 and, at the other end, the wire of stage 6: SMTP in both directions, without I/O.
 //!
-//! `address`, `command`, `reply` parse and print; `content` is what stands between DATA and its
+//! `address`, `command`, `reply` parse and print; `header` walks over header fields; `content` is what stands between DATA and its
 //! end; `server` and `client` are the two sessions; `trace` makes the Received field; `wording` is
 //! what the server says.
 

@@ -8,21 +8,28 @@
 //! Where a target needs choices, they are the first octets of its input ([`KNOBS`] of them).
 
 use baton::accept::proxy;
-use baton::config::Config;
+use baton::config::{Config, HeaderFamilies, HeaderFamily, Panel};
 use baton::dns::{self, Answer, Edns, Kind, Query, Question, Transport, Unusable};
 use baton::event::{CloseReason, RejectStage, RejectTag};
 use baton::filter::content as letter;
+use baton::identify::family::VISITORS_MAX;
+use baton::identify::lockdown;
+use baton::identify::sign::{EVIDENCE_BYTES_MAX, Sign};
+use baton::identify::value::VALUE_BYTES_MAX;
+use baton::identify::{Circumstances, Confidence, Identified, identify};
 use baton::limits::REPLY_BYTES_MAX;
-use baton::message::{Address, MessageId, RemoteReply, StatusCode};
+use baton::message::{Address, MessageId, Protocol, RemoteReply, ReversePath, StatusCode};
 use baton::queue::record;
 use baton::smtp::address;
 use baton::smtp::command::{self, Command, MailFrom};
 use baton::smtp::content::{Content, Progress, has_bare_dot_line};
 use baton::smtp::reply::{BadReply, Reply, ReplyReader};
-use baton::smtp::server::{Auth, Draft, Gate, Refusal, Rules, ServerSession, Step};
+use baton::smtp::server::{Auth, Draft, Gate, Refusal, Rules, ServerSession, Step, Transaction};
+use baton::time::Stamp;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
-/// The octets at the front of `content`, `replies` and `server` that are not input.
+/// The octets at the front of `content`, `identity`, `replies` and `server` that are not input.
 pub const KNOBS: usize = 2;
 
 pub type Target = fn(&[u8]);
@@ -34,6 +41,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("config", config),
     ("content", content),
     ("dns", dns),
+    ("identity", identity),
     ("proxy", proxy),
     ("record", record),
     ("replies", replies),
@@ -180,6 +188,69 @@ pub fn dns(data: &[u8]) {
             }
         }
     }
+}
+
+/// Whatever a header holds, there is one bounded name in three parts, and none of it is taken
+/// from a header that is not believed. What it names as a domain's record locks as one reads it.
+pub fn identity(data: &[u8]) {
+    let ([families, _], input) = knobs(data);
+    let panels = [
+        Panel::Cpanel.families(),
+        Panel::DirectAdmin.families(),
+        Panel::Plesk.families(),
+        Panel::Postfix.families(),
+        Panel::Sendmail.families(),
+        Panel::Php.families(),
+        HeaderFamilies::of(&[HeaderFamily::XAuthUser, HeaderFamily::XAuthenticatedUser]),
+        HeaderFamilies::of(&[HeaderFamily::XSenderId, HeaderFamily::XOriginatingIp]),
+    ];
+    // Spread, because the examples choose among few numbers.
+    let families = families.wrapping_mul(37);
+    let chosen = panels.into_iter().enumerate().filter(|(bit, _)| families & (1 << bit) != 0);
+    let believed = chosen.fold(HeaderFamilies::NONE, |all, (_, more)| all.and(more));
+    let found = identified(input, believed);
+    let (id, identity) = (found.envelope.sender_id.as_str(), &found.identity);
+    let [account, kind, value] = id.split('|').collect::<Vec<_>>()[..] else {
+        panic!("{id} has not three parts");
+    };
+    assert!(account == "acme" && !kind.is_empty() && !value.is_empty(), "{id}");
+    assert!(value.len() <= VALUE_BYTES_MAX && !id.contains(char::is_control), "{id}");
+    assert!(identity.visitors.len() <= VISITORS_MAX + 1);
+    assert!(found.facts.iter().count() <= Sign::ALL.len());
+    assert!(found.facts.iter().all(|fact| fact.evidence.len() <= EVIDENCE_BYTES_MAX));
+    let stranger = identified(input, HeaderFamilies::NONE);
+    assert_eq!(stranger.envelope.sender_id.as_str(), "acme|peer|192.0.2.1");
+    assert_eq!(stranger.identity.confidence, Confidence::Peer);
+    let sender = &found.envelope.sender_id;
+    let texts: Vec<&[u8]> = input.split(|octet| *octet == b'\n').collect();
+    let decision = lockdown::decide(&texts, &texts, sender);
+    assert_eq!(decision, lockdown::decide(&texts, &texts, sender));
+    assert_eq!(lockdown::decide(&[], &[], sender).lock, lockdown::Lock::Open);
+}
+
+/// The header of a message from a declared peer that is believed these families.
+fn identified(header: &[u8], believed: HeaderFamilies) -> Identified {
+    let text = "[[peer]]\nnetwork = \"192.0.2.1\"\naccount = \"acme\"";
+    let mut config = Config::parse("fuzz.toml", text, "box.example.net").expect("it is plain");
+    config.peers[0].identity_headers = believed;
+    let mail = MailFrom {
+        sender: ReversePath::Null,
+        size: None,
+        body: None,
+        utf8: false,
+        ret: None,
+        envid: None,
+        auth: false,
+        require_tls: false,
+        esmtp: true,
+    };
+    let (helo, account) = ("box".into(), "acme".into());
+    let protocol = Protocol::default();
+    let draft = Draft { mail, recipients: Vec::new(), helo, protocol, account };
+    let transaction = Transaction { draft, record: [PREFACE, header].concat() };
+    let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    let (id, received) = (MessageId::from_u64(7), Stamp::from_millis(7));
+    identify(transaction, Circumstances { id, peer, declared: config.peer(peer), received })
 }
 
 /// A PROXY header is decided once: what follows changes nothing, and it never reaches beyond.
