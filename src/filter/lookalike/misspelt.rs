@@ -1,8 +1,8 @@
 //! Slips of the pen: is a word a brand's name with a letter lost, doubled, swapped or mistyped?
 //!
 //! Owns the weighted distance (optimal string alignment) and the index that finds its candidates:
-//! words by length, each with a signature of the letters it has, so that of all brands a handful is
-//! compared letter by letter. Short names have no slips: at four letters every other word is one.
+//! words by first letter and length, each with a signature of the letters it has, so that of all
+//! brands a handful is compared letter by letter. Short names have no slips: at four letters every other word is one.
 //! Never decides what a slip means.
 
 use super::brands::{Fame, Word};
@@ -29,22 +29,31 @@ const CANDIDATES_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Slips {
-    /// By number of letters: the signature, and the index of the word.
-    by_length: Vec<Vec<(u64, usize)>>,
+    /// By [`head`].
+    heads: Vec<Vec<Entry>>,
     words: Vec<Vec<u8>>,
+}
+
+/// What is looked at before a word is compared letter by letter.
+#[derive(Clone, Debug)]
+struct Entry {
+    signature: u64,
+    /// Index of the word.
+    word: usize,
 }
 
 impl Slips {
     pub fn new(words: &[Word]) -> Self {
-        let mut by_length = vec![Vec::new(); LETTERS_MAX + 1];
+        let mut heads = vec![Vec::new(); LETTER_KINDS * (LETTERS_MAX + 1)];
         for (index, word) in words.iter().enumerate() {
-            let letters = word.joined.len();
-            if word.fame == Fame::Distinct && (LETTERS_MIN..=LETTERS_MAX).contains(&letters) {
-                by_length[letters].push((signature(word.joined.as_bytes()), index));
+            let text = word.joined.as_bytes();
+            if word.fame == Fame::Distinct && (LETTERS_MIN..=LETTERS_MAX).contains(&text.len()) {
+                let entry = Entry { signature: signature(text), word: index };
+                heads[head(text[0], text.len())].push(entry);
             }
         }
         let words = words.iter().map(|word| word.joined.clone().into_bytes()).collect();
-        Slips { by_length, words }
+        Slips { heads, words }
     }
 
     /// The word that `text` is nearest to without being it, and the cost.
@@ -55,25 +64,42 @@ impl Slips {
         let signature = signature(text);
         let changes_max = if text.len() < LONG_LETTERS_MIN { 1 } else { 2 };
         let lengths = text.len() - changes_max..=(text.len() + changes_max).min(LETTERS_MAX);
-        // A replaced letter counts on both sides.
-        let near = lengths
-            .flat_map(|length| &self.by_length[length])
-            .filter(|(of, _)| (of ^ signature).count_ones() as usize <= 2 * changes_max);
+        // Any other slip at the first letter than these costs too much; see [`FIRST`].
+        let starts = [Some(text[0]), Some(text[1]), key_left(text[0]), key_right(text[0])];
+        let near = starts
+            .into_iter()
+            .flatten()
+            .flat_map(|start| {
+                lengths.clone().flat_map(move |length| &self.heads[head(start, length)])
+            })
+            // A replaced letter counts on both sides.
+            .filter(|entry| (entry.signature ^ signature).count_ones() as usize <= 2 * changes_max);
         near.take(CANDIDATES_MAX)
-            .map(|(_, word)| (*word, distance(text, &self.words[*word])))
+            .map(|entry| (entry.word, distance(text, &self.words[entry.word])))
             .filter(|(_, cost)| (1..=COST_MAX).contains(cost))
             .min_by_key(|(_, cost)| *cost)
     }
 }
 
+/// Place of the words that begin with a letter and have so many.
+fn head(first: u8, letters: usize) -> usize {
+    letter_kind(first) * (LETTERS_MAX + 1) + letters
+}
+
 /// One bit for each letter and digit that occurs.
 fn signature(text: &[u8]) -> u64 {
-    let bit = |letter: &u8| match letter {
-        b'a'..=b'z' => 1 << (letter - b'a'),
-        b'0'..=b'9' => 1 << (26 + letter - b'0'),
-        _ => 1 << 36,
-    };
-    text.iter().map(bit).fold(0, |bits: u64, bit: u64| bits | bit)
+    text.iter().fold(0, |bits, letter| bits | 1 << letter_kind(*letter))
+}
+
+/// Letters, digits, and all else as one.
+const LETTER_KINDS: usize = 37;
+
+fn letter_kind(letter: u8) -> usize {
+    match letter {
+        b'a'..=b'z' => usize::from(letter - b'a'),
+        b'0'..=b'9' => usize::from(26 + letter - b'0'),
+        _ => LETTER_KINDS - 1,
+    }
 }
 
 /// What it costs to come from one to the other. Both have at most [`LETTERS_MAX`] letters.
@@ -99,7 +125,7 @@ fn distance(text: &[u8], word: &[u8]) -> u32 {
             least = least.min(cost);
         }
         // Nothing becomes cheaper, except by a swap that looks back over one row.
-        if least > COST_MAX + CHANGE {
+        if least > COST_MAX + SLIP {
             return least;
         }
         (two_back, previous, current) = (previous, current, two_back);
@@ -130,8 +156,24 @@ fn replaced(a: u8, b: u8, place: usize) -> u32 {
 /// Whether two keys touch each other in a row of the usual keyboard. Keys above each other are not
 /// counted: the rows differ from country to country.
 fn are_neighbours(a: u8, b: u8) -> bool {
-    let touch = |row: &[u8]| row.windows(2).any(|keys| keys == [a, b] || keys == [b, a]);
-    [&b"qwertyuiop"[..], b"asdfghjkl", b"zxcvbnm"].into_iter().any(touch)
+    key_left(a) == Some(b) || key_right(a) == Some(b)
+}
+
+/// The letters of the usual keyboard, row after row.
+const KEYS: [&[u8]; 3] = [b"qwertyuiop", b"asdfghjkl", b"zxcvbnm"];
+
+fn key_left(key: u8) -> Option<u8> {
+    beside(key, |row, place| row.get(place.checked_sub(1)?).copied())
+}
+
+fn key_right(key: u8) -> Option<u8> {
+    beside(key, |row, place| row.get(place + 1).copied())
+}
+
+fn beside(key: u8, other: impl Fn(&[u8], usize) -> Option<u8>) -> Option<u8> {
+    let place = |row: &&'static [u8]| row.iter().position(|of| *of == key).map(|at| (*row, at));
+    let (row, place) = KEYS.iter().find_map(place)?;
+    other(row, place)
 }
 
 #[cfg(test)]

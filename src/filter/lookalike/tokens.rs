@@ -16,6 +16,8 @@ use super::skeleton::{DOT, HYPHEN, Hand, Letters, fold};
 
 /// Places of one name that count; a name with more is noise.
 const PLACES_MAX: usize = 256;
+/// Words of brands of one name that count.
+const HITS_MAX: usize = 16;
 /// Letters that a word must have to make a border of its own end: shorter ones are parts of others
 /// everywhere (`ing` in `accounting`).
 const GLUE_LETTERS_MIN: usize = 4;
@@ -231,14 +233,15 @@ impl Tokens<'_> {
 
     /// Brands' words with a border on both sides.
     pub fn hits(&self) -> impl Iterator<Item = Hit<'_>> {
-        self.found.iter().filter_map(|(place, pattern)| match pattern.meaning {
+        let hits = self.found.iter().filter_map(|(place, pattern)| match pattern.meaning {
             Meaning::Bait(_) => None,
             Meaning::Word(word) => {
                 let stands = self.begins[place.start] != Border::None
                     && self.ends[place.end] != Border::None;
                 stands.then(|| Hit { place: place.clone(), word, written: &pattern.written })
             }
-        })
+        });
+        hits.take(HITS_MAX)
     }
 
     /// Whether a word has separators, ends or digits around it, and no other word.
