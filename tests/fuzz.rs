@@ -149,7 +149,7 @@ fn messages() -> Vec<Vec<u8>> {
         "From: \"A, B\" <a@b.test>\r\nTo: c@d.test, (x) <e@f.test>\r\nSubject: =?utf-8?b?w6Q=?=\r\n\r\nwww.a.test\r\n"
             .to_owned(),
         format!("Content-Type: text/html; charset=iso-8859-1\r\n\r\n{page}"),
-        format!("Content-Transfer-Encoding: quoted-printable\r\n\r\n=C3=A4=\r\nhttp://1.2/=zz"),
+        "Content-Transfer-Encoding: quoted-printable\r\n\r\n=C3=A4=\r\nhttp://1.2/=zz".to_owned(),
         multipart(&[part("Content-Type: text/html", page), part(file, zip)]),
         multipart(&[part("Content-Type: message/rfc822", "Subject: x\r\n\r\nbody")]),
         multipart(&[part("Content-Type: multipart/alternative; boundary=c", "--c\r\n\r\nx\r\n--c--")]),

@@ -70,7 +70,7 @@ pub enum Origin {
     Redirect,
 }
 
-/// `PartialEq` and the like are by all fields.
+/// A link in its pieces, none of them decoded but the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     pub scheme: Scheme,

@@ -600,7 +600,7 @@ fn depth_ends_at_its_bound() {
         })
         .collect();
     assert_eq!(exceeded(&nested), [Bound::Depth]);
-    assert_eq!(exceeded("Content-Type: message/rfc822\r\n\r\n".repeat(100_000)), [Bound::Depth]);
+    assert_eq!(exceeded("Content-Type: message/rfc822\r\n\r\n".repeat(10_000)), [Bound::Depth]);
     let never: String = (0..20_000)
         .map(|part| format!("--x\nContent-Type: multipart/mixed; boundary=never{part}\n\n"))
         .collect();

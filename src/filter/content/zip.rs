@@ -29,7 +29,7 @@ pub(super) fn read(tail: &[u8], limits: &ContentLimits, facts: &mut Facts) -> Op
     let end = window + memmem::rfind(&tail[window..], END)?;
     let size = number(tail, end + 12, 4)? as usize;
     // Where the directory is longer than what is here, its last entries are looked for.
-    let start = end.checked_sub(size).unwrap_or(0);
+    let start = end.saturating_sub(size);
     let mut rest = &tail[start..end];
     if !rest.starts_with(ENTRY) {
         rest = &rest[memmem::find(rest, ENTRY).unwrap_or(rest.len())..];
