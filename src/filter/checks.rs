@@ -205,7 +205,9 @@ mod tests {
     #[test]
     fn what_is_enough_by_itself_refuses() {
         let eicar = ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"];
-        let found = findings(&message("Joe <joe@shop.example>", &eicar.concat()));
+        let file = "MIME-Version: 1.0\r\nContent-Type: application/octet-stream; name=e.bin\r\n";
+        let message = file.to_owned() + &message("Joe <joe@shop.example>", &eicar.concat());
+        let found = findings(&message);
         assert!(found.iter().any(|finding| finding.effect == Effect::Refuses), "{found:#?}");
     }
 }

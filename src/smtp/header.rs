@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn fields_end_at_the_empty_line() {
-        let rows: [(&[u8], &[(&str, &str)]); 7] = [
+        type Row = (&'static [u8], &'static [(&'static str, &'static str)]);
+        let rows: [Row; 7] = [
             (b"A: 1\r\nB:2\r\n\r\nC: 3\r\n", &[("A", "1"), ("B", "2")]),
             (b"A: 1\n\nC: 3", &[("A", "1")]),
             (b"A : 1\r\n", &[("A", "1")]),
