@@ -131,8 +131,8 @@ const ABBREVIATIONS: [&str; 22] = [
 /// - letters and digits change places five times or more; or three times, with two rare pairs.
 ///
 /// Names with a hyphen, underscore, dot or space are made of words and are not judged: that is what
-/// people do with long names, and a generator that does it passes. It misses about half of what
-/// generators make; names that people make pass (the tests have both).
+/// people do with long names, and a generator that does it passes. Of strings drawn at random it finds
+/// half with 8 small letters, two thirds with 10 to 16; the tests list names of people that pass.
 pub fn is_random(name: &str) -> bool {
     let length = name.len();
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric());

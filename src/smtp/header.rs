@@ -144,6 +144,9 @@ pub fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
 mod tests {
     use super::*;
 
+    /// A message, and the names and values of its fields.
+    type Row = (&'static [u8], &'static [(&'static str, &'static str)]);
+
     fn read(message: &[u8]) -> (Vec<(String, String)>, End) {
         let mut fields = fields(message);
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
@@ -154,7 +157,6 @@ mod tests {
 
     #[test]
     fn fields_end_at_the_empty_line() {
-        type Row = (&'static [u8], &'static [(&'static str, &'static str)]);
         let rows: [Row; 7] = [
             (b"A: 1\r\nB:2\r\n\r\nC: 3\r\n", &[("A", "1"), ("B", "2")]),
             (b"A: 1\n\nC: 3", &[("A", "1")]),
