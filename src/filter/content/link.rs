@@ -334,8 +334,9 @@ fn host_of(raw: &str) -> Option<(Cow<'_, str>, Cow<'_, str>, HostKind, bool)> {
         let shown = idna::domain_to_unicode(&ascii).0;
         (Cow::Owned(ascii), Some(Cow::Owned(shown)), HostKind::International)
     };
-    let forbidden =
-        |octet: u8| octet <= b' ' || octet == 0x7f || b"<>\"'`{}|\\^,;()!*".contains(&octet);
+    let forbidden = |octet: u8| {
+        octet <= b' ' || octet == 0x7f || b"<>\"'`{}|\\^,;()!*/?#@:[]%".contains(&octet)
+    };
     if host.is_empty() || host.bytes().any(forbidden) {
         return None;
     }

@@ -539,7 +539,19 @@ fn a_link_is_taken_apart() {
         let hosts: Vec<&str> = content.links().hosts().collect();
         assert_eq!(hosts, [host], "{written}");
     }
-    for written in ["/x", "#x", "x", "tel:1", "cid:1", "", "http://", "http:///", "http://a b/"] {
+    for written in [
+        "/x",
+        "#x",
+        "x",
+        "tel:1",
+        "cid:1",
+        "",
+        "http://",
+        "http:///",
+        "http://a b/",
+        "http://a.test%2F%2Fb.test",
+        "http://a%40b.test",
+    ] {
         let content = read(html(&format!("<a href='{written}'>x</a>")));
         assert_eq!(content.links().kept(), [], "{written}");
     }
